@@ -13,7 +13,7 @@ from shotclock.domain.circuit_batch import MOST_POINTS, CircuitBatch, CircuitPoi
 from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
 from shotclock.domain.outcome import CircuitOutcome, Executed, Failed, Late, Shed
 from shotclock.domain.subproblem import Float64s
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.orchestrator.quotas import CallerQuota
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply
 from virtual_orchestrator import System, make_scripted, simulate

@@ -41,7 +41,7 @@ from shotclock.domain.outcome import (
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.subproblem_batch import SubproblemBatch
 from shotclock.orchestrator.answers import Fallback
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider, Step
 from shotclock.solvers.fallback import Classical

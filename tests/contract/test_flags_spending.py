@@ -18,7 +18,7 @@ from harness import Inline, LoopClock, run_virtual
 from shotclock.domain.flags import ANY_SHOTS, SWITCHES
 from shotclock.domain.outcome import Done
 from shotclock.domain.ports import Accepted, Execution, Job
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.scripted import UNLIMITED, Reply, ScriptedProvider

@@ -19,10 +19,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from postgres_cluster import Cluster
 from shotclock.domain.ledger import NEXT_STATES, JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Ledger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.orchestrator.ledger.places import LedgerPlace, find_place
 from shotclock.orchestrator.ledger.postgres import PostgresLedger
 from shotclock.orchestrator.ledger.sqlite import SqliteLedger
-from shotclock.orchestrator.ledger.transitions import MemoryLedger, Transition
+from shotclock.orchestrator.ledger.transitions import Transition
 
 S = LedgerState
 Call = Coroutine[Any, Any, None]

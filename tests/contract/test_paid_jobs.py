@@ -19,7 +19,7 @@ from shotclock.domain.outcome import (
     ProviderFault,
 )
 from shotclock.domain.ports import Accepted, Job
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider
 from virtual_orchestrator import System, make_subproblem, simulate
 

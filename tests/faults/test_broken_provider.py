@@ -18,7 +18,7 @@ from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import Degraded, Done
 from shotclock.domain.ports import Accepted, Execution, Job
 from shotclock.domain.status import BreakerState
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.providers.scripted import UNLIMITED, Fail, Reply, ScriptedProvider
 from virtual_orchestrator import System, make_scripted, make_subproblem, simulate
 

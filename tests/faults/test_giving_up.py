@@ -14,7 +14,7 @@ from shotclock.domain.ledger import LedgerState
 from shotclock.domain.ports import Accepted
 from shotclock.domain.status import Phase
 from shotclock.orchestrator.ledger.job_journal import PaidJobs
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.orchestrator.pipeline import CANCEL_LIMIT_S
 from shotclock.providers.scripted import UNLIMITED, Never, ScriptedProvider
 from virtual_orchestrator import System, make_subproblem, simulate

@@ -19,7 +19,7 @@ from shotclock.domain.ledger import LedgerState
 from shotclock.domain.outcome import Degraded, Done, Outcome
 from shotclock.domain.ports import Job
 from shotclock.domain.subproblem import Subproblem
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.providers.remote import RemoteProvider
 from virtual_orchestrator import NullSynthesizer, System, make_subproblem
 

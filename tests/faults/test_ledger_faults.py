@@ -386,7 +386,7 @@ def foreign_database(path: Path) -> None:
 def newer(path: Path) -> None:
     SqliteLedger(path, time.time).close()
     with contextlib.closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 3")
 
 
 def other_tables(path: Path) -> None:
@@ -413,7 +413,7 @@ def truncate_file(path: Path) -> None:
     [
         (foreign_text, SettingsError, "not a ledger of Shotclock"),
         (foreign_database, SettingsError, "not a ledger of Shotclock"),
-        (newer, MachineError, "has schema 2, this version reads 1"),
+        (newer, MachineError, "has schema 3, this version reads 2"),
         (other_tables, MachineError, "damaged"),
         (page_of_zeros, MachineError, "damaged"),
         (truncate_file, MachineError, "damaged"),

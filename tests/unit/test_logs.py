@@ -12,7 +12,7 @@ import pytest
 
 from shotclock.domain.outcome import Provenance, Rejection, Shed
 from shotclock.orchestrator.ledger.job_journal import PaidJobs
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.telemetry import logs
 from shotclock.telemetry.logs import JsonFormatter, ShedSummary, TextFormatter
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder

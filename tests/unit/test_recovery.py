@@ -13,6 +13,7 @@ from harness import LoopClock, random_parameters, run_virtual, without_qpy
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Job
+from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.orchestrator.ledger.parked import after_review, review_parked
 from shotclock.orchestrator.ledger.recovery import (
     SEARCHES_AT_ONCE,
@@ -24,7 +25,6 @@ from shotclock.orchestrator.ledger.recovery import (
     collect_left,
     recover,
 )
-from shotclock.orchestrator.ledger.transitions import MemoryLedger
 from shotclock.providers.scripted import Fail, Never, Reply, ScriptedProvider, Step
 
 S = LedgerState

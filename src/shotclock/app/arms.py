@@ -20,6 +20,7 @@ from shotclock.app.quantum_path import (
     device_of,
 )
 from shotclock.app.sizes import find_native_pairs, make_sample
+from shotclock.app.spending import read_rules
 from shotclock.app.watched_calls import HostWatch, name_call
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts
@@ -252,7 +253,7 @@ class Builder:
         path_policy = PathPolicy(
             arm.protected, fallback, batch_limit=1, previews=arm.protected, caches=arm.protected
         )
-        journal = self._ledgers.of(provider)
+        journal = self._ledgers.of(provider, read_rules(settings, quantum, is_run=True))
         host.run(self._ledgers.recover(provider))
         path = assemble(host, settings, quantum, provider, path_policy, recorder, journal=journal)
         orchestrator, forecast = path.orchestrator, path.forecast

@@ -8,9 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
+from shotclock.app.spending import SpendingWatch
+from shotclock.domain.accounting import FREE_OF_RULES, JobUsage, MoneyRules
 from shotclock.domain.errors import MachineError, ShotclockError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
-from shotclock.domain.ports import Ledger, Provider
+from shotclock.domain.ports import Budgeted, Ledger, Provider
 from shotclock.orchestrator.ledger.file import ledger_path
 from shotclock.orchestrator.ledger.job_journal import FreeJobs, JobJournal, PaidJobs, no_report
 from shotclock.orchestrator.ledger.limits import SharedLimits
@@ -63,19 +65,30 @@ class LedgerFactory:
         self.rows: Mapping[LedgerState, int] = {}
         self.parked: tuple[JobRecord, ...] = ()
 
-    def of(self, provider: Provider) -> JobJournal:
-        """The provider's journal. Raises SettingsError or MachineError if the ledger cannot be opened."""
+    def of(self, provider: Provider, rules: MoneyRules = FREE_OF_RULES) -> JobJournal:
+        """The provider's journal. rules: what may be spent with it.
+
+        Raises SettingsError or MachineError if the ledger cannot be opened.
+        """
         limits = provider.limits
         if not limits.paid:
             return FreeJobs()
         if self._ledger is None:
             self._ledger = self._open()
-        if self._shared is not None:
-            parked_s = min(self._parked_grace_s, PARKED_LANE_S)
-            self._shared.limit(
-                provider.name, SharedLimits(limits.lanes, limits.submissions_per_minute, parked_s)
-            )
-        return PaidJobs(self._ledger, provider.name, self._on_trouble, self._shared)
+        parked_s = min(self._parked_grace_s, PARKED_LANE_S)
+        self._ledger.limit(
+            provider.name, SharedLimits(limits.lanes, limits.submissions_per_minute, parked_s, rules)
+        )
+        journal = PaidJobs(self._ledger, provider.name, self._on_trouble, self._shared)
+        if isinstance(provider, Budgeted):
+            provider.on_usage(lambda tag, used_s: journal.charge(tag, JobUsage(used_s)))
+        return journal
+
+    def watch_spending(self, provider: Provider, rules: MoneyRules) -> SpendingWatch | None:
+        """What is spent with the provider, to be kept current; None where nothing is paid for."""
+        if self._ledger is None or not provider.limits.paid:
+            return None
+        return SpendingWatch(find_place(self._where), provider.name, rules)
 
     def _open(self) -> SqliteLedger | SharedLedger:
         if is_shared(self._where):

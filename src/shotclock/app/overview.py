@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from shotclock import __version__
+from shotclock.app.spending import SpendingWatch
 from shotclock.domain.ledger import JobRecord
-from shotclock.domain.overview import CertificateDates, Overview, extend
+from shotclock.domain.overview import CertificateDates, Overview, TenantUsage, extend
 from shotclock.domain.ports import Budgeted, MoneyLeft, Provider
 from shotclock.domain.status import BreakerState, Status
 from shotclock.telemetry.events import EventLog
@@ -28,6 +29,7 @@ class OverviewSource:
     impediments: why no client can call, in whatever phase.
     certificate: the dates of the one in use.
     provider: runs the jobs.
+    spending: what was spent by the ledger; None without a paid provider.
     ledger_rows: records of paid jobs by state.
     ledger_stopped: whether the ledger can no longer be written; None without a paid provider.
     parked: some of the parked jobs.
@@ -41,6 +43,7 @@ class OverviewSource:
     impediments: Callable[[], tuple[str, ...]]
     certificate: Callable[[], CertificateDates | None]
     provider: Provider
+    spending: SpendingWatch | None
     ledger_rows: Callable[[], Mapping[str, int]]
     ledger_stopped: Callable[[], bool | None]
     parked: Callable[[], tuple[JobRecord, ...]]
@@ -67,6 +70,7 @@ class OverviewSource:
             last_fault=self.recent.last_fault,
             paid=self.provider.limits.paid,
             budget=self.read_money_left(),
+            tenants=self.read_tenants(),
             ledger_rows=self.ledger_rows(),
             ledger_stopped=self.ledger_stopped(),
             parked=self.parked(),
@@ -79,8 +83,19 @@ class OverviewSource:
         return find_reasons(self.status().phase, self.impediments())
 
     def read_money_left(self) -> MoneyLeft | None:
-        """What may still be spent; None where that is unknown or nothing is paid for."""
-        return self.provider.money_left() if isinstance(self.provider, Budgeted) else None
+        """What may still be spent; None where that is unknown or nothing is paid for.
+
+        The smaller of what the ledger says of all orchestrators, and what this one's provider knows, sessions
+        included.
+        """
+        shared = self.spending.money_left() if self.spending is not None else None
+        own = self.provider.money_left() if isinstance(self.provider, Budgeted) else None
+        known = [money for money in (shared, own) if money is not None]
+        return min(known, key=lambda money: money.remaining, default=None)
+
+    def read_tenants(self) -> tuple[TenantUsage, ...]:
+        """What callers used, with all orchestrators of the ledger."""
+        return self.spending.tenants() if self.spending is not None else ()
 
     def read_not_after(self) -> float | None:
         """When the certificate in use expires, Unix time in seconds; None without TLS."""

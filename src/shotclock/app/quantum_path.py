@@ -38,6 +38,7 @@ from shotclock.orchestrator.results import ResultCache
 from shotclock.providers import registry
 from shotclock.rollout.fixed import FixedFlags
 from shotclock.settings import QuantumSettings, Settings
+from shotclock.settings.tenants import OTHERS
 from shotclock.solvers.fallback import Classical, warm_solvers
 from shotclock.solvers.greedy import Greedy
 
@@ -220,7 +221,7 @@ def assemble(
             policy.protected,
             overload_wait_ns=round(bounds.overload_wait_ms * NS_PER_MS),
             seed_policy="shared" if policy.caches and bounds.result_cache else "fresh",
-            quota=CallerQuota(bounds.caller_calls, bounds.caller_bytes, settings.workers.circuit_workers),
+            quota=_caller_quota(settings),
             data=vendors.data_policy(settings, quantum, provider.name),
             memory=memory,
         ),
@@ -231,6 +232,18 @@ def assemble(
         tracer=tracer,
     )
     return QuantumPath(provider, synthesizer, forecast, pipeline, orchestrator)
+
+
+def _caller_quota(settings: Settings) -> CallerQuota:
+    bounds, tenants = settings.orchestrator, settings.tenants
+    others = tenants.get(OTHERS)
+    return CallerQuota(
+        bounds.caller_calls if others is None or others.calls is None else others.calls,
+        bounds.caller_bytes,
+        settings.workers.circuit_workers,
+        {name: tenant.share for name, tenant in tenants.items()},
+        {name: tenant.calls for name, tenant in tenants.items() if tenant.calls is not None},
+    )
 
 
 def _pre_evaluator(host: Host, quantum: QuantumSettings, policy: PathPolicy) -> PreEvaluator:

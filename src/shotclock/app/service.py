@@ -21,6 +21,7 @@ from shotclock.app.memory_watch import MemoryWatch
 from shotclock.app.overview import OverviewSource, log_breaker
 from shotclock.app.quantum_path import PathPolicy, QuantumPath, assemble, build_provider
 from shotclock.app.sizes import check_width, make_sample
+from shotclock.app.spending import SpendingWatch, read_rules
 from shotclock.app.traces import do_nothing, open_tracer
 from shotclock.circuits.worker import load_readers
 from shotclock.domain.budget import NS_PER_S
@@ -144,7 +145,9 @@ class Service:
     def _certificate(self) -> CertificateDates | None:
         return self._server.certificate() if self._server is not None else None
 
-    def _overview(self, provider: Provider, journal: JobJournal) -> OverviewSource:
+    def _overview(
+        self, provider: Provider, journal: JobJournal, spending: SpendingWatch | None
+    ) -> OverviewSource:
         def read_stopped() -> bool | None:
             return bool(journal.broken) if provider.limits.paid else None
 
@@ -153,6 +156,7 @@ class Service:
             self._impediments,
             self._certificate,
             provider,
+            spending,
             self._ledgers.rows_by_name,
             read_stopped,
             lambda: self._ledgers.parked,
@@ -191,7 +195,9 @@ class Service:
         provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
         for n in serve.sizes:
             check_width("serve.sizes", n, provider)
-        journal = self._ledgers.of(provider)
+        rules = read_rules(settings, quantum)
+        journal = self._ledgers.of(provider, rules)
+        spending = self._ledgers.watch_spending(provider, rules)
         policy = PathPolicy(True, Fallback(serve.fallback), settings.orchestrator.batch_limit)
         recorder = PrometheusRecorder(
             self._metrics,
@@ -216,7 +222,7 @@ class Service:
             memory=self._memory.limit,
         )
         orchestrator = self._orchestrator = path.orchestrator
-        overview = self._overview(provider, journal)
+        overview = self._overview(provider, journal, spending)
         self._metrics.registry.register(
             ServiceFacts(
                 __version__,
@@ -225,6 +231,7 @@ class Service:
                 overview.ledger_rows,
                 overview.ledger_stopped,
                 lambda: self._memory.point,
+                overview.read_tenants,
             )
         )
         report = HostReport(settings, orchestrator.status, self._health.problems)
@@ -270,6 +277,8 @@ class Service:
         host.run(_start_circuit_workers(host.workers))
         host.run(self._run_beside(path, provider, recovered, report))
         host.run(self._watch_flags(flags))
+        if spending is not None:
+            host.run(self._watch_spending(spending))
         # Imports and compiled circuits stay for good: later collections skip their 140,000 objects.
         gc.collect()
         gc.freeze()
@@ -325,6 +334,9 @@ class Service:
             self._manager.keep_watchdog(),
         ):
             self._beside.append(asyncio.create_task(work))
+
+    async def _watch_spending(self, spending: SpendingWatch) -> None:
+        self._beside.append(asyncio.create_task(spending.run()))
 
     async def _watch_flags(self, flags: FixedFlags | FileRollout) -> None:
         if not isinstance(flags, FixedFlags):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shotclock.domain.accounting import HERE, Origin
 from shotclock.domain.circuit_bytes import bind_delays, dump_circuit
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.subproblem import Bits, Float64s, Priority
@@ -103,6 +104,7 @@ class CircuitSpec:
     priority: which of a caller's calls is served first.
     caller: who asks, by the name in its certificate; the wire sets it, "" is this process itself.
     trace: the span that the call is part of; None without traces.
+    origin: which allocation of a batch system it comes from, and whether it was sent elsewhere before.
 
     Raises CircuitError naming the field that cannot be used.
     """
@@ -115,6 +117,7 @@ class CircuitSpec:
     priority: Priority = Priority.NORMAL
     caller: str = ""
     trace: TraceContext | None = None
+    origin: Origin = HERE
 
     def __post_init__(self) -> None:
         _check_count("shots", self.shots, 1)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from shotclock.domain.accounting import HERE, Origin
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import CircuitOutcome
 from shotclock.domain.subproblem import Float64s, Priority
@@ -73,6 +74,7 @@ class CircuitBatch:
     priority: which of a caller's calls is served first.
     caller: who asks, by the name in its certificate; the wire sets it, "" is this process itself.
     trace: the span that the call is part of; None without traces.
+    origin: which allocation of a batch system it comes from, and whether it was sent elsewhere before.
 
     Raises CircuitError where it has more than a request may.
     """
@@ -83,6 +85,7 @@ class CircuitBatch:
     priority: Priority = Priority.NORMAL
     caller: str = ""
     trace: TraceContext | None = None
+    origin: Origin = HERE
 
     def __post_init__(self) -> None:
         for field, amount, most in (

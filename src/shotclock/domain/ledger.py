@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
+from shotclock.domain.accounting import JobAccount
 from shotclock.domain.errors import ShotclockError
 
 
@@ -46,6 +47,7 @@ class JobRecord:
     job_id: the provider's, "" until it is known.
     note: why it is where it is; "" without a reason to give.
     changed_unix_s: when it came there, Unix time in seconds, for people; 0 before the ledger has recorded it.
+    account: of a new intent: whom it is for and what it will cost; without one, nothing is accounted.
     """
 
     tag: str
@@ -56,6 +58,7 @@ class JobRecord:
     job_id: str = ""
     note: str = ""
     changed_unix_s: float = 0.0
+    account: JobAccount | None = field(default=None, compare=False)
 
 
 class LedgerError(ShotclockError):

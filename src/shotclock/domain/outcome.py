@@ -48,6 +48,9 @@ ERROR_FREE_SHOTS = "error_free_shots"
 CALLER_QUOTA = "caller_quota"
 """The limit that refuses a call of a caller that has as much in progress as it may."""
 
+TENANT_QUOTA = "tenant_quota"
+"""The limit that refuses a call of a caller whose QPU time or money is used up."""
+
 EXPECTED_GAIN = "expected_gain"
 """The limit that vetoes a submit whose pre-evaluation expects nothing of it."""
 
@@ -60,7 +63,7 @@ DATA_POLICY = "data_policy"
 REJECTION_LIMITS = (
     *(REMAINING_BUDGET, SHOTS_TO_FIT, MAX_QUBITS, ERROR_FREE_SHOTS, COMPILE_CAPACITY),
     *("queue_limit", "queue_wait", "caller_quota", "breaker", "drain", "expected_gain", "lanes", "lines"),
-    *("concurrent_calls", DATA_POLICY),
+    *("concurrent_calls", DATA_POLICY, TENANT_QUOTA),
     *FLAG_LIMITS,
 )
 """The name of every limit; a metric has each from the start."""

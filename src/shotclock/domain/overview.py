@@ -93,6 +93,28 @@ class ProviderFaultSeen:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class TenantUsage:
+    """What a caller's paid jobs used in a period, with all orchestrators of the ledger.
+
+    caller: the name in its certificate, "" without one.
+    period: day, month or ever.
+    qpu_s: QPU time, estimates of open jobs included, seconds.
+    money: its price.
+    currency: of the price.
+    qpu_s_limit: None without one.
+    money_limit: None without one.
+    """
+
+    caller: str
+    period: str
+    qpu_s: float
+    money: float
+    currency: str
+    qpu_s_limit: float | None = None
+    money_limit: float | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overview(Status):
     """A status with its surroundings; what is not known is None, never zero.
@@ -110,6 +132,7 @@ class Overview(Status):
     last_fault: of the provider.
     paid: whether the provider's jobs cost money.
     budget: what may still be spent on it.
+    tenants: what callers' paid jobs used; none without a ledger or while it cannot be read.
     ledger_rows: records of paid jobs by state; empty without a ledger or while it cannot be read.
     ledger_stopped: whether the ledger can no longer be written, so that no job is paid for.
     parked: the longest-parked jobs.
@@ -130,6 +153,7 @@ class Overview(Status):
     last_fault: ProviderFaultSeen | None = None
     paid: bool = False
     budget: MoneyLeft | None = None
+    tenants: tuple[TenantUsage, ...] = ()
     ledger_rows: Mapping[str, int] = field(default_factory=dict)
     ledger_stopped: bool | None = None
     parked: tuple[JobRecord, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
+from shotclock.domain.accounting import JobUsage
 from shotclock.domain.canary import CanaryReport, CanaryRequest
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints, Deliver
@@ -355,6 +356,12 @@ class Budgeted(Protocol):
     def money_left(self) -> MoneyLeft | None:
         """What may still be spent; None without a cap."""
 
+    def estimate_s(self, job: Job) -> float:
+        """The QPU time that the job will be charged, seconds."""
+
+    def on_usage(self, report: Callable[[str, float], None]) -> None:
+        """Calls `report` with a job's tag and its final usage, seconds, whenever that becomes known."""
+
 
 @runtime_checkable
 class Emulating(Protocol):
@@ -388,6 +395,12 @@ class Ledger(Protocol):
 
     async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
         """Moves a record to its next state, along `NEXT_STATES`; durable when this returns."""
+
+    async def charge(self, tag: str, usage: JobUsage) -> None:
+        """Replaces a job's estimate by what the provider reports, for good; durable when this returns.
+
+        Does nothing where the job has no account, or nothing is known.
+        """
 
     async def jobs(self, *states: LedgerState) -> tuple[JobRecord, ...]:
         """The records in these states (no argument: in any), oldest change first."""

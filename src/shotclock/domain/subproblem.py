@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from shotclock.domain.accounting import HERE, Origin
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.plural import with_article
 from shotclock.domain.trace_context import TraceContext
@@ -55,6 +56,7 @@ class Subproblem:
     caller: the name in the caller's certificate, set by the wire; "" for calls from within the process.
     fresh: the call must get new samples, never those of an earlier, equal call.
     trace: the span that the call is part of; None without traces.
+    origin: which allocation of a batch system it comes from, and whether it was sent elsewhere before.
 
     Raises SubproblemError naming the invalid field.
     """
@@ -70,6 +72,7 @@ class Subproblem:
     caller: str = ""
     fresh: bool = False
     trace: TraceContext | None = None
+    origin: Origin = HERE
 
     def __post_init__(self) -> None:
         self._check_arrays()

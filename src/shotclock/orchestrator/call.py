@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 
+from shotclock.domain.accounting import HERE, Origin
 from shotclock.domain.budget import Deadline
 from shotclock.domain.circuit import DeviceCircuit, Pub, Samples
 from shotclock.domain.flags import ANY_SHOTS
@@ -108,6 +109,7 @@ class Call:
     progress: what has happened so far.
     caller: the name in the caller's certificate, "" without one.
     most_shots: the most that flags allow it.
+    origin: where it comes from.
     """
 
     work: Subproblem | UserCircuits
@@ -117,6 +119,7 @@ class Call:
     progress: CallProgress = field(default_factory=CallProgress)
     caller: str = ""
     most_shots: int = ANY_SHOTS
+    origin: Origin = HERE
 
     @property
     def is_wanted(self) -> bool:

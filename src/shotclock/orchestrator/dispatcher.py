@@ -102,6 +102,7 @@ class Orchestrator:
             policy=batch,
             queue_limit=policy.queue_limit,
             recorder=recorder,
+            share_of=policy.quota.share_of,
         )
         self._in_progress = CallsInProgress(policy.quota)
         self._compiles = CompileTurns(policy.quota.compiles)
@@ -109,18 +110,14 @@ class Orchestrator:
         self._tasks: tuple[asyncio.Task[None], ...] = ()
         self._open: set[Call] = set()
         self._one_ended = asyncio.Event()
-        self._accepted = 0
-        self._finished = 0
+        self._accepted = self._finished = 0
 
     async def start(self, *samples: Subproblem) -> None:
         """Warms the path for subproblems like the samples, then opens the lanes."""
         for sample in samples:
             await self._answers.solve(sample)
             await self._forecast.warm(sample)
-        self._tasks = (
-            asyncio.create_task(self._lanes.run()),
-            asyncio.create_task(self._health.probe()),
-        )
+        self._tasks = tuple(map(asyncio.create_task, (self._lanes.run(), self._health.probe())))
         if self._phase is Phase.STARTING:  # otherwise it was drained while starting
             self._phase = Phase.READY
 
@@ -137,6 +134,7 @@ class Orchestrator:
         await self._pipeline.journal.wait_settled()
         provider = self._forecast.provider
         await answer_of(provider.name, "close", provider.close())
+        await self._pipeline.journal.wait_settled()  # usage that became final
 
     @property
     def phase(self) -> Phase:
@@ -296,7 +294,7 @@ class Orchestrator:
         if refused is not None:
             return self._answers.answer_unexecuted(refused, progress)
         work = UserCircuits((circuit,), spec.shots, spec.request_id)
-        call = self._call(work, deadline, progress, spec.caller)
+        call = self._call(work, deadline, progress, spec)
         with self._track(call):
             ended = await self._run_call(call, spec.priority, spec.budget_ns)
             if isinstance(ended, Sampled):
@@ -355,7 +353,7 @@ class Orchestrator:
         self, work: UserCircuits, deadline: Deadline, progress: CallProgress, batch: CircuitBatch
     ) -> Ended | DeadlinePassed:
         """Queues a call of a batch and waits for its end."""
-        call = self._call(work, deadline, progress, batch.caller)
+        call = self._call(work, deadline, progress, batch)
         with self._track(call):
             return await self._run_call(call, batch.priority, batch.budget_ns)
 
@@ -398,7 +396,7 @@ class Orchestrator:
         if refused is not None:
             return await self._answers.fall_back(subproblem, fallback, refused, progress)
         deadline = Deadline.after(arrived, subproblem.budget_ns)
-        call = self._call(subproblem, deadline, progress, subproblem.caller)
+        call = self._call(subproblem, deadline, progress, subproblem)
         call.most_shots = decision.most_shots
         with self._track(call):
             ended = await self._run_call(call, subproblem.priority, subproblem.budget_ns)
@@ -439,10 +437,10 @@ class Orchestrator:
         work: Subproblem | UserCircuits,
         deadline: Deadline,
         progress: CallProgress,
-        caller: str,
+        request: Subproblem | CircuitSpec | CircuitBatch,
     ) -> Call:
-        ended = asyncio.get_running_loop().create_future()
-        return Call(work, deadline, self._clock.now_ns(), ended, progress, caller)
+        ended, now = asyncio.get_running_loop().create_future(), self._clock.now_ns()
+        return Call(work, deadline, now, ended, progress, request.caller, origin=request.origin)
 
     async def _run_call(self, call: Call, priority: Priority, budget_ns: int) -> Ended | DeadlinePassed:
         """Queues the call and waits for its end, at most until its deadline."""

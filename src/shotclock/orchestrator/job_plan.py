@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from shotclock.domain.accounting import CallAccount
 from shotclock.domain.circuit import DeviceCircuit, Pub
 from shotclock.orchestrator.batching import PubPlan
 from shotclock.orchestrator.call import Call, UserCircuits
@@ -66,6 +68,14 @@ class BoundJob:
     def call_of_circuits(self) -> tuple[Call, ...]:
         """The call of each circuit, in the order of the job's samples."""
         return tuple(call for pub in self.bound for call, _ in pub)
+
+    def accounts(self) -> tuple[CallAccount, ...]:
+        """Each call's part in the job."""
+        circuits = Counter(self.call_of_circuits)
+        return tuple(
+            CallAccount(call.work.request_id, call.caller, count, call.origin)
+            for call, count in circuits.items()
+        )
 
     def split(self) -> tuple[BoundJob, ...]:
         """A job for each call."""

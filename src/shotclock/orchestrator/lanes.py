@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from shotclock.domain.budget import NS_PER_S
@@ -18,7 +19,7 @@ from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.job_plan import JobPlan
 from shotclock.orchestrator.job_planner import BatchPolicy, JobPlanner, QpuSchedule
 from shotclock.orchestrator.pipeline import Pipeline
-from shotclock.orchestrator.waiting import WaitingCalls
+from shotclock.orchestrator.waiting import WaitingCalls, one_share
 
 LEAD = 0.25
 """Share of a job's predicted time by which the next job is submitted before the QPU is free."""
@@ -37,6 +38,7 @@ class Lanes:
         policy: BatchPolicy,
         queue_limit: int,
         recorder: Recorder,
+        share_of: Callable[[str], float] = one_share,
     ) -> None:
         self._pipeline = pipeline
         self._forecast = forecast
@@ -45,7 +47,7 @@ class Lanes:
         self._policy = policy
         self._recorder = recorder
         self._planner = JobPlanner(forecast, policy)
-        self._waiting: WaitingCalls[Call] = WaitingCalls(queue_limit)
+        self._waiting: WaitingCalls[Call] = WaitingCalls(queue_limit, share_of)
         self._jobs: dict[asyncio.Task[None], JobPlan] = {}
         self._job_of: dict[Call, asyncio.Task[None]] = {}
         self._changed = asyncio.Event()

@@ -22,6 +22,7 @@ from shotclock.domain.ledger import LedgerError
 from shotclock.domain.outcome import (
     ERROR_FREE_SHOTS,
     EXPECTED_GAIN,
+    TENANT_QUOTA,
     PreEvaluation,
     ProviderFault,
     Rejection,
@@ -38,6 +39,8 @@ from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.retry import backoff_ns
 from shotclock.orchestrator.job_plan import BoundJob, JobPlan
+from shotclock.orchestrator.ledger.accounts import OverQuotaError
+from shotclock.orchestrator.ledger.charges import estimate_account, read_usage
 from shotclock.orchestrator.ledger.job_journal import JobJournal
 from shotclock.orchestrator.ledger.transitions import LanesBusyError
 from shotclock.orchestrator.planning import Fit
@@ -46,6 +49,9 @@ from shotclock.orchestrator.worker_faults import reject
 
 SEARCHES_FOR_LOST_JOB = 7
 """Together they take a few seconds, because a vendor's job list may lag behind a submit."""
+
+TENANT_RETRY_S = 60.0
+"""Suggested to a caller whose quota is used up: it may be raised, or its period may end."""
 
 CANCEL_LIMIT_S = 2.0
 """A cancel that takes longer counts as failed, because a stop waits for it."""
@@ -188,13 +194,16 @@ class Pipeline:
                 call.progress.attempts = attempt
             try:
                 await self._trace_once(job, fit, first_attempt=attempt == 1)
-            except LanesBusyError:
+            except (LanesBusyError, OverQuotaError) as error:
                 # Nothing was submitted, so this does not count as an attempt.
                 attempt -= 1
                 for call in job.calls:
                     call.progress.attempts = attempt
                     call.progress.with_provider_since_ns = None
-                await self._wait_for_lane(job.calls)
+                if isinstance(error, OverQuotaError):
+                    _end_over_quota(job.calls, error)
+                else:
+                    await self._wait_for_lane(job.calls)
             except ProviderError as error:
                 self._health.record_failure(error)
                 wait = self._backoff_ns(error, attempt, job.calls)
@@ -265,7 +274,7 @@ class Pipeline:
             call.progress.with_provider_since_ns = began
         self._inflight += 1
         try:
-            accepted = await self._submit(job, calls)
+            accepted = await self._submit(job, bound)
             self._record_stage(calls, Stage.CIRCUIT_SUBMIT_LATENCY, began, accepted.submit_emulated_ns)
             submitted = self._clock.now_ns()
             self._recorder.record_submit(submitted - began)
@@ -288,7 +297,9 @@ class Pipeline:
             raise
         finally:
             self._inflight -= 1
-        self.journal.result(tag, _request_ids(calls))
+        self.journal.result(
+            tag, _request_ids(calls), read_usage(self.provider, execution, self._clock.now_ns())
+        )
         _deliver(job, execution, bound, _split_stages(submitted, execution))
 
     def _may_blame_this_host(self, calls: tuple[Call, ...], began_ns: int) -> bool:
@@ -301,10 +312,10 @@ class Pipeline:
         """Whether the job takes as long as a caller's circuit takes to emulate: no other job's time."""
         return self.provider.limits.emulated and _has_user_circuit(calls)
 
-    async def _submit(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
+    async def _submit(self, job: Job, bound: BoundJob) -> Accepted:
         """Hands the job over; if this task is cancelled, `_abandon` cancels the job in the background."""
         # Shielded: cancelling a submit half-way would leave it unknown whether a paid job exists.
-        handing_over = asyncio.ensure_future(self._hand_over(job, calls))
+        handing_over = asyncio.ensure_future(self._hand_over(job, bound))
         try:
             return await asyncio.shield(handing_over)
         except asyncio.CancelledError:
@@ -312,9 +323,11 @@ class Pipeline:
                 self._cancel_in_background(self._abandon(job.tag, handing_over))
             raise
 
-    async def _hand_over(self, job: Job, calls: tuple[Call, ...]) -> Accepted:
+    async def _hand_over(self, job: Job, bound: BoundJob) -> Accepted:
+        calls = bound.calls
         # The intent must be durable before the submit: after a crash, the tag is how a paid job is found.
-        await self.journal.intend(job.tag, _request_ids(calls), job.shots)
+        account = estimate_account(self.provider, job, bound.accounts())
+        await self.journal.intend(job.tag, _request_ids(calls), job.shots, account)
         if not any(call.is_wanted for call in calls):
             # Recording the intent awaits; a job that nobody waits for must not be paid for.
             self.journal.record_failure(job.tag, "not submitted: all its callers had cancelled")
@@ -406,6 +419,14 @@ def _has_user_circuit(calls: tuple[Call, ...]) -> bool:
 
 def _request_ids(calls: tuple[Call, ...]) -> tuple[str, ...]:
     return tuple(call.work.request_id for call in calls)
+
+
+def _end_over_quota(calls: tuple[Call, ...], error: OverQuotaError) -> None:
+    """Of a job that several callers share, the others go on without the one whose quota is used up."""
+    rejection = Rejection(TENANT_QUOTA, error.allowed, error.present, error.unit, TENANT_RETRY_S)
+    for call in calls:
+        if call.caller == error.caller:
+            call.end(rejection)
 
 
 def _end_all(calls: tuple[Call, ...], error: ShotclockError) -> None:

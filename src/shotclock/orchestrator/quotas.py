@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from shotclock.domain.outcome import CALLER_QUOTA, Rejection
 
@@ -20,11 +20,19 @@ class CallerQuota:
     calls: its calls.
     size: the bytes of these calls.
     compiles: its user circuits that are checked, read and compiled; more of them wait until one ends.
+    shares: of the QPU while others wait too, by the caller's name; 1 of one not named.
+    calls_of: `calls` of the callers named.
     """
 
     calls: int = 128
     size: int = 64 * 1024 * 1024
     compiles: int = 2
+    shares: Mapping[str, float] = field(default_factory=dict)
+    calls_of: Mapping[str, int] = field(default_factory=dict)
+
+    def share_of(self, caller: str) -> float:
+        """The caller's share."""
+        return self.shares.get(caller, 1.0)
 
 
 DEFAULT_QUOTA = CallerQuota()
@@ -41,8 +49,9 @@ class CallsInProgress:
     def refusal(self, caller: str, size: int) -> Rejection | None:
         """The quota that one more call of so many bytes would exceed, if any."""
         calls, total = self._calls[caller], self._sizes[caller] + size
-        if calls >= self._quota.calls:
-            return Rejection(CALLER_QUOTA, self._quota.calls, calls, "calls of this caller", RETRY_S)
+        most = self._quota.calls_of.get(caller, self._quota.calls)
+        if calls >= most:
+            return Rejection(CALLER_QUOTA, most, calls, "calls of this caller", RETRY_S)
         if total > self._quota.size:
             return Rejection(CALLER_QUOTA, self._quota.size, total, "bytes of this caller", RETRY_S)
         return None

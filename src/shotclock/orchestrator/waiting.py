@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from itertools import islice, takewhile
 from typing import Generic, NamedTuple, TypeVar
 
@@ -25,18 +25,26 @@ _STARTS = [(-int(priority),) for priority in Priority]
 """For each priority, a key that sorts just before its first call."""
 
 
+def one_share(caller: str) -> float:
+    """All callers alike."""
+    del caller
+    return 1.0
+
+
 class _Entry(NamedTuple, Generic[T]):
     """A waiting item.
 
     rank: its order among its caller's.
     item: what waits.
     cost: of its turn.
+    turn: by how much the turn advances its caller: the cost for a share of 1.
     job: how many came before.
     """
 
     rank: _Rank
     item: T
     cost: float
+    turn: float
     job: int
 
 
@@ -61,11 +69,13 @@ class _Turns(Generic[T]):
         for entry in self.order:
             lets_pass = entry.cost > 1.0 and job - entry.job < PASSES
             yield (2 if is_over else int(lets_pass), turn), entry
-            turn += entry.cost
+            turn += entry.turn
 
 
 class WaitingCalls(Generic[T]):
     """At most `limit` items, each once, always in order; deadlines are monotonic nanoseconds.
+
+    share_of: a caller's share of the QPU while others wait, relative to a caller with 1.
 
     Callers share the QPU by start-time fair queueing (Goyal, Vin and Cheng 1996): each turn advances its
     caller's virtual instant by the call's cost, and the earliest instant is served first. A caller without
@@ -77,8 +87,9 @@ class WaitingCalls(Generic[T]):
     their share of what was served lately come after the others.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, share_of: Callable[[str], float] = one_share) -> None:
         self._limit = limit
+        self._share_of = share_of
         self._arrivals = 0
         self._jobs = 0
         self._now = 0.0
@@ -107,7 +118,7 @@ class WaitingCalls(Generic[T]):
             return passed_by
         turn = self._start(caller)
         if own:
-            turn = own.start + sum(entry.cost for entry in own.order[:passed_by])
+            turn = own.start + sum(entry.turn for entry in own.order[:passed_by])
         key = (2 if self._is_over(caller) else 0, turn)
         for name, other in self._callers.items():
             if other is not own:
@@ -142,7 +153,7 @@ class WaitingCalls(Generic[T]):
                 name: at for name, at in self._instants.items() if at > self._now and name != caller
             }
         self._ranks[item] = (caller, rank)
-        insort(turns.order, _Entry(rank, item, cost, self._jobs))
+        insort(turns.order, _Entry(rank, item, cost, cost / self._share_of(caller), self._jobs))
         return displaced
 
     def peek(self, count: int) -> list[T]:
@@ -209,11 +220,11 @@ class WaitingCalls(Generic[T]):
         return self._used.get(caller, 0.0) > OVER_SHARE * self._mean_use
 
     def _remove(self, item: T, *, charged: bool) -> float:
-        """Its cost."""
+        """Its turn."""
         caller, rank = self._ranks.pop(item)
         turns = self._callers[caller]
         at = bisect_left(turns.order, (rank,))
-        cost = turns.order[at].cost
+        cost = turns.order[at].turn
         if charged:
             turns.start += cost
         del turns.order[at]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shotclock.domain.errors import FaultKind, ProviderError
@@ -19,6 +20,11 @@ class Price:
     currency: str = "USD"
 
 
+def report_nowhere(key: str, seconds: float) -> None:
+    """Nobody asks for usage."""
+    del key, seconds
+
+
 class MoneyBudget:
     """Counts usage in money, each job or session under its own key. A limit of 0 means no limit.
 
@@ -31,6 +37,11 @@ class MoneyBudget:
         self.price = price
         self._spent_s: dict[str, float] = {}
         self._reserved_s: dict[str, float] = {}
+        self._report: Callable[[str, float], None] = report_nowhere
+
+    def on_usage(self, report: Callable[[str, float], None]) -> None:
+        """Calls `report` with each key whose usage becomes known, and the usage, seconds."""
+        self._report = report
 
     @property
     def expenditure(self) -> float:
@@ -83,6 +94,7 @@ class MoneyBudget:
             return
         self._reserved_s.pop(key, None)
         self._spent_s[key] = seconds
+        self._report(key, seconds)
 
     def release(self, key: str) -> None:
         """Releases a reservation: nothing was submitted, or it costs nothing by itself."""

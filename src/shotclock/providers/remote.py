@@ -249,6 +249,14 @@ class RemoteProvider(Generic[J, L]):
         remaining = budget.limit - budget.expenditure - budget.reservation
         return MoneyLeft(budget.limit, remaining, budget.price.currency)
 
+    def estimate_s(self, job: Job) -> float:
+        """See `Budgeted`."""
+        return self._forecast.qpu_s(job)
+
+    def on_usage(self, report: Callable[[str, float], None]) -> None:
+        """See `Budgeted`; of the session's own time beyond its jobs too, under the session's id."""
+        self.budget.on_usage(report)
+
     def charges(self) -> Charges:
         """See `Charged`."""
         return self._settlement.charges()

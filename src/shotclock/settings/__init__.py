@@ -14,6 +14,7 @@ from shotclock.settings.quantum import QuantumSettings
 from shotclock.settings.serve import ServeSettings
 from shotclock.settings.source import ENV_PREFIX
 from shotclock.settings.sources import load, load_sources
+from shotclock.settings.tenants import TenantSettings
 from shotclock.settings.threshold import THRESHOLD_RANGES, ThresholdSettings
 from shotclock.settings.traces import TracesSettings
 from shotclock.settings.tree import Settings
@@ -39,6 +40,7 @@ __all__ = [
     "QuantumSettings",
     "ServeSettings",
     "Settings",
+    "TenantSettings",
     "ThresholdSettings",
     "TracesSettings",
     "WorkersSettings",

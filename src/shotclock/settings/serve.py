@@ -23,6 +23,9 @@ class ServeSettings(Branch):
         postgresql://USER@HOST/DATABASE is shared by several orchestrators (extra `postgres`).
     lease_s: how long an orchestrator that shares its ledger keeps its jobs after its last sign of life,
         seconds; then another one adopts them.
+    budget: the name under which `quantum.max_money_per_run` is counted in the ledger; orchestrators with the
+        same ledger and name share it. "" is one name for all on PostgreSQL, and starts at 0 with each start
+        of a service with its own file.
     parked_grace_s: how long a parked job is searched for in the provider's list of jobs, seconds; one that is
         still missing is then recorded as never submitted.
     certificate: PEM file of the service's certificate for mutual TLS; "" without one.
@@ -52,6 +55,7 @@ class ServeSettings(Branch):
     metrics: str = "127.0.0.1:9464"
     ledger: str = "auto"
     lease_s: float = Field(default=10.0, ge=1, le=600)
+    budget: str = Field(default="", max_length=64)
     parked_grace_s: float = Field(default=3_600.0, ge=0, le=2_592_000)
     certificate: str = ""
     private_key: str = ""

@@ -23,6 +23,7 @@ from shotclock.settings.orchestrator import OrchestratorSettings
 from shotclock.settings.placement import PlacementSettings
 from shotclock.settings.quantum import QuantumSettings
 from shotclock.settings.serve import ServeSettings
+from shotclock.settings.tenants import TenantSettings
 from shotclock.settings.threshold import ThresholdSettings
 from shotclock.settings.traces import TracesSettings
 from shotclock.settings.workers import WorkersSettings
@@ -42,6 +43,7 @@ class Settings(BaseSettings):
     placement: `[placement]`, accelerators, fabrics and their versions.
     traces: `[traces]`, spans for an OpenTelemetry collector.
     cost: `[cost]`, prices.
+    tenants: `[tenants.NAME]`, shares and quotas of callers; `"*"` is for those without a table.
     arm: `[arm.NAME]`, overrides of `[quantum]` for one arm, by its name.
     data_policy: `[[data_policy]]`, which calls may leave for which provider and region.
     threshold: `[[threshold]]`, limits on figures of a run.
@@ -60,6 +62,7 @@ class Settings(BaseSettings):
     placement: PlacementSettings = PlacementSettings()
     traces: TracesSettings = TracesSettings()
     cost: CostSettings = CostSettings()
+    tenants: dict[str, TenantSettings] = {}
     arm: dict[str, ArmSettings] = {}
     data_policy: tuple[DataRuleSettings, ...] = ()
     threshold: tuple[ThresholdSettings, ...] = ()

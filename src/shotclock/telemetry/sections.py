@@ -22,6 +22,7 @@ from shotclock.telemetry.recent import FEWEST
 
 LIMITS = {
     "breaker": "the provider failed or was too slow five times in a row",
+    "tenant_quota": "the caller's QPU time or money is used up",
     "caller_quota": "the caller has too many calls or bytes in progress",
     "compile_capacity": "this host could not compile or emulate the circuit",
     "concurrent_calls": "too many calls of one method at once",
@@ -133,6 +134,7 @@ def sections(overview: Overview) -> tuple[Section, ...]:
         _refusals(overview),
         _provider(overview),
         _jobs(overview),
+        *_tenants(overview),
         _flags(overview.flags),
         _certificate(overview),
         _service(overview),
@@ -213,6 +215,28 @@ def _provider(overview: Overview) -> Section:
         at = show_instant(fault.at_unix_s, overview.now_unix_s)
         rows.append((Cell("last fault"), Cell(f"{at} {fault.message}")))
     return Section("provider", "Provider", (), tuple(rows))
+
+
+def _tenants(overview: Overview) -> tuple[Section, ...]:
+    """What callers used, and may use; nothing where no paid job was accounted."""
+    rows = []
+    for tenant in overview.tenants:
+        seconds, money = tenant.qpu_s_limit, tenant.money_limit
+        rows.append(
+            (
+                Cell(tenant.caller or "unnamed"),
+                Cell(tenant.period),
+                Cell(f"{tenant.qpu_s:,.1f}", seconds is not None and tenant.qpu_s >= seconds),
+                Cell("" if seconds is None else f"{seconds:,.1f}"),
+                Cell(f"{tenant.money:,.2f}", money is not None and tenant.money >= money),
+                Cell("" if money is None else f"{money:,.2f}"),
+            )
+        )
+    if not rows:
+        return ()
+    currency = overview.tenants[0].currency
+    columns = ("caller", "period", "QPU s", "of", currency, "of")
+    return (Section("tenants", "Paid usage, all orchestrators", columns, tuple(rows)),)
 
 
 def _jobs(overview: Overview) -> Section:

@@ -12,6 +12,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from shotclock.domain.memory import BlockingPoint
+from shotclock.domain.overview import TenantUsage
 from shotclock.domain.ports import MoneyLeft
 from shotclock.telemetry.families import Metrics
 
@@ -37,6 +38,7 @@ class ServiceFacts(Collector):
     ledger_rows: records of paid jobs by state.
     ledger_stopped: whether the ledger can no longer be written, so that no job is paid for.
     blocking_point: the calls that fit into memory.
+    tenants: what callers' paid jobs used.
     """
 
     version: str
@@ -45,6 +47,7 @@ class ServiceFacts(Collector):
     ledger_rows: Callable[[], Mapping[str, int]] = read_no_rows
     ledger_stopped: Callable[[], bool | None] = read_nothing
     blocking_point: Callable[[], BlockingPoint | None] = read_nothing
+    tenants: Callable[[], tuple[TenantUsage, ...]] = tuple
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`."""
@@ -89,7 +92,33 @@ class ServiceFacts(Collector):
         )
         if (point := self.blocking_point()) is not None:
             fits.add_metric([point.memory], point.calls)
-        return (build, certificate, limit, remaining, rows, stopped, fits)
+        return (build, certificate, limit, remaining, rows, stopped, fits, *show_tenants(self.tenants()))
+
+
+def show_tenants(tenants: tuple[TenantUsage, ...]) -> Iterable[Metric]:
+    """Used and allowed, by caller; a caller without a quota has no limit's series."""
+    labels, priced = ["client", "period"], ["client", "period", "currency"]
+    used = GaugeMetricFamily(
+        "shotclock_tenant_qpu_seconds",
+        "QPU time of a caller's paid jobs in its period, with all orchestrators of the ledger.",
+        labels=labels,
+    )
+    allowed = GaugeMetricFamily("shotclock_tenant_qpu_seconds_limit", "The caller's quota.", labels=labels)
+    money = GaugeMetricFamily(
+        "shotclock_tenant_money",
+        "The price of a caller's paid jobs in its period.",
+        labels=priced,
+    )
+    most = GaugeMetricFamily("shotclock_tenant_money_limit", "The caller's quota.", labels=priced)
+    for tenant in tenants:
+        words = [tenant.caller or "unnamed", tenant.period]
+        used.add_metric(words, tenant.qpu_s)
+        money.add_metric([*words, tenant.currency], tenant.money)
+        if tenant.qpu_s_limit is not None:
+            allowed.add_metric(words, tenant.qpu_s_limit)
+        if tenant.money_limit is not None:
+            most.add_metric([*words, tenant.currency], tenant.money_limit)
+    return (used, allowed, money, most)
 
 
 async def watch_lag(metrics: Metrics) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from shotclock.domain.accounting import HERE, Origin
 from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import CircuitOutcome
@@ -57,14 +58,14 @@ def _encode_points(circuit: CircuitPoints) -> pb.CircuitPoints:
 
 
 def decode_batch(
-    message: pb.CircuitBatch, caller: str = "", trace: TraceContext | None = None
+    message: pb.CircuitBatch, caller: str = "", trace: TraceContext | None = None, origin: Origin = HERE
 ) -> CircuitBatch:
     """Raises CircuitError or PayloadCorruptedError; lengths are checked before anything is allocated."""
     priority = PRIORITY_OF.get(message.priority)
     if priority is None:
         raise CircuitError("priority", f"no such value ({message.priority})")
     circuits = tuple(_decode_points(circuit) for circuit in message.circuits)
-    return CircuitBatch(circuits, message.request_id, message.budget_ns, priority, caller, trace)
+    return CircuitBatch(circuits, message.request_id, message.budget_ns, priority, caller, trace, origin)
 
 
 def _decode_points(message: pb.CircuitPoints) -> CircuitPoints:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import grpc
 import numpy as np
 
+from shotclock.domain.accounting import NO_ALLOCATION, Allocation, Origin
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.circuit_batch import CircuitBatch, Deliver
@@ -40,6 +41,7 @@ from shotclock.wire.batches import encode_batch, read_outcome
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import encode_circuit, encode_decided, encode_subproblem
 from shotclock.wire.integrity import parse_checked
+from shotclock.wire.origin import origin_metadata
 from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, onto_clock_ns
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError
 from shotclock.wire.refusals import cause_of
@@ -51,6 +53,7 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 log = logging.getLogger(__name__)
 
 Reply = TypeVar("Reply")
+Metadata = tuple[tuple[str, str], ...]
 
 Fallback = Callable[[Subproblem], Answer]
 """A classical answer; it runs on a separate thread, until the call's deadline at most."""
@@ -113,6 +116,7 @@ class GrpcDispatcher:
     """Implements Dispatcher. Trouble on the way is a value: the orchestrator being lost raises nothing.
 
     tracer: makes a span of each call, whose context goes along; without one, the call's own context does.
+    allocation: of Slurm, in which this process runs; it goes along with every call.
     recorder: counts every call; those that end here without the orchestrator are also reported to it.
 
     With a fallback such a call is Degraded with its answer (that of changing nothing, where the fallback
@@ -127,8 +131,10 @@ class GrpcDispatcher:
         fallback: Fallback | None = None,
         recorder: ClientRecorder = UNCOUNTED,
         tracer: Tracer | None = None,
+        allocation: Allocation = NO_ALLOCATION,
     ) -> None:
         self._tracer = tracer
+        self._allocation = allocation
         self._channels = channels
         self._recorder = recorder
         self._unreported = UnreportedCalls()
@@ -156,7 +162,7 @@ class GrpcDispatcher:
             budget_ns,
             kept_s,
             lambda left_ns: encode_subproblem(subproblem, left_ns),
-            trace,
+            self._metadata(trace, subproblem.origin),
         )
         if isinstance(reply, pb.Outcome):
             try:
@@ -238,12 +244,13 @@ class GrpcDispatcher:
         self, batch: SubproblemBatch, take: Callable[[bytes], None], asked_ns: int, trace: TraceContext | None
     ) -> Cause:
         """Hands each message of answers to `take`; the cause is of subproblems that have none."""
+        metadata = self._metadata(trace, batch.subproblems[0].origin)
         for _ in range(self._limits.resubmits + 1):
             spent_ns = _now_ns() - asked_ns
             request = encode_subproblems(batch, lambda each: self._budget_ns(each) - spent_ns)  # noqa: B023
             left_s = (batch.budget_ns - spent_ns) / NS_PER_S
             try:
-                return await self._stream(methods.SOLVE_BATCH, request, left_s, trace, take)
+                return await self._stream(methods.SOLVE_BATCH, request, left_s, metadata, take)
             except TimeoutError:
                 break
             except grpc.aio.AioRpcError as error:
@@ -275,7 +282,7 @@ class GrpcDispatcher:
             spec.budget_ns,
             0.0,
             lambda left_ns: encode_circuit(spec, left_ns),
-            trace,
+            self._metadata(trace, spec.origin),
         )
         if isinstance(reply, pb.CircuitOutcome):
             try:
@@ -306,9 +313,10 @@ class GrpcDispatcher:
         left_s = batch.budget_ns / NS_PER_S
         return_s = min(self._limits.return_s, 0.1 * left_s)
         request = encode_batch(batch, max(1, round((left_s - return_s) * NS_PER_S)))
+        metadata = self._metadata(batch.trace, batch.origin)
         cause: Cause
         try:
-            cause = await self._stream(methods.SUBMIT_CIRCUITS, request, left_s, batch.trace, take)
+            cause = await self._stream(methods.SUBMIT_CIRCUITS, request, left_s, metadata, take)
         except TimeoutError:
             cause = DeadlinePassed(batch.budget_ns)
         except grpc.aio.AioRpcError as error:
@@ -327,7 +335,7 @@ class GrpcDispatcher:
         method: str,
         request: Any,
         left_s: float,
-        trace: TraceContext | None,
+        metadata: Metadata,
         take: Callable[[bytes], None],
     ) -> ProviderFault:
         """Hands each answer to `take`; the fault is of what has no answer when the stream has ended.
@@ -338,7 +346,7 @@ class GrpcDispatcher:
             request.report.CopyFrom(report)
         lane = self._channels.lane
         with lane.call():
-            stream = lane.streams[method](request, timeout=left_s, metadata=trace_metadata(trace))
+            stream = lane.streams[method](request, timeout=left_s, metadata=metadata)
             try:
                 async with asyncio.timeout(left_s):
                     async for reply in stream:
@@ -389,13 +397,12 @@ class GrpcDispatcher:
         budget_ns: int,
         kept_s: float,
         message: Callable[[int], Any],
-        trace: TraceContext | None = None,
+        metadata: Metadata = (),
     ) -> Reply | Cause:
         """The reply, or why it is missing; the message is made again for each attempt."""
         loop = asyncio.get_running_loop()
         until = loop.time() + budget_ns / NS_PER_S - kept_s
         return_s = min(self._limits.return_s, 0.1 * budget_ns / NS_PER_S)
-        metadata = trace_metadata(trace)
         damaged: list[DamagedMessage] = []
         while (left_s := until - loop.time()) > 0:
             request = message(max(1, round((left_s - return_s) * NS_PER_S)))
@@ -428,6 +435,10 @@ class GrpcDispatcher:
                         continue
                 return cause_of(error, self._channels, budget_ns)
         return DeadlinePassed(budget_ns)
+
+    def _metadata(self, trace: TraceContext | None, origin: Origin) -> Metadata:
+        own = replace(origin, allocation=self._allocation) if origin.allocation == NO_ALLOCATION else origin
+        return (*(trace_metadata(trace) or ()), *origin_metadata(own))
 
     def _report_damage(self, method: str, message: DamagedMessage) -> None:
         log.warning("integrity: %s to %s: the %s arrived damaged", method, self._channels.target, message)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+from shotclock.domain.accounting import HERE, Origin
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import CircuitError, SubproblemError
 from shotclock.domain.flags import FlagReport, FlagState
@@ -89,7 +90,7 @@ def encode_subproblem(
 
 
 def decode_subproblem(
-    message: pb.Subproblem, caller: str = "", trace: TraceContext | None = None
+    message: pb.Subproblem, caller: str = "", trace: TraceContext | None = None, origin: Origin = HERE
 ) -> Subproblem:
     """Raises SubproblemError or PayloadCorruptedError; lengths are checked before anything is allocated."""
     n, priority = message.n, PRIORITY_OF.get(message.priority)
@@ -117,6 +118,7 @@ def decode_subproblem(
         caller,
         message.fresh,
         trace,
+        origin,
     )
 
 
@@ -145,7 +147,7 @@ def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
 
 
 def decode_circuit(
-    message: pb.CircuitSpec, caller: str = "", trace: TraceContext | None = None
+    message: pb.CircuitSpec, caller: str = "", trace: TraceContext | None = None, origin: Origin = HERE
 ) -> CircuitSpec:
     """Raises CircuitError or PayloadCorruptedError."""
     source = message.qpy if message.WhichOneof("source") == "qpy" else message.openqasm3
@@ -163,6 +165,7 @@ def decode_circuit(
         priority,
         caller,
         trace,
+        origin,
     )
 
 

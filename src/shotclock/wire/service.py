@@ -37,6 +37,7 @@ from shotclock.wire.codec import (
 )
 from shotclock.wire.hosts import encode_description, encode_host
 from shotclock.wire.integrity import parse_checked, serialize
+from shotclock.wire.origin import read_origin
 from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, until_arrival_ns
 from shotclock.wire.payload import PayloadCorruptedError, parse
 from shotclock.wire.recent_answers import RecentAnswers
@@ -299,7 +300,9 @@ class Service:
         message.budget_ns = effective_budget_ns(methods.SOLVE, message.budget_ns, context.time_remaining())
         self._read_report(message, caller)
         trace = read_trace(context) if self._traced else None
-        outcome = await self._dispatcher.solve(decode_subproblem(message, caller, trace))
+        outcome = await self._dispatcher.solve(
+            decode_subproblem(message, caller, trace, read_origin(context))
+        )
         await self._hold_shed(outcome, caller, context)
         return self._answer(message, caller, encode_outcome(outcome, until_arrival_ns(outcome.provenance)))
 
@@ -313,6 +316,7 @@ class Service:
             lambda budget_ns: effective_budget_ns(methods.SOLVE_BATCH, budget_ns, remaining_s),
             caller,
             trace,
+            read_origin(context),
         )
         self._read_report(message, caller)
 
@@ -332,7 +336,7 @@ class Service:
         )
         self._read_report(message, caller)
         trace = read_trace(context) if self._traced else None
-        outcome = await self._dispatcher.execute(decode_circuit(message, caller, trace))
+        outcome = await self._dispatcher.execute(decode_circuit(message, caller, trace, read_origin(context)))
         await self._hold_shed(outcome, caller, context)
         answer = encode_circuit_outcome(outcome, until_arrival_ns(outcome.provenance))
         return self._answer(message, caller, answer)
@@ -362,7 +366,8 @@ class Service:
         )
         self._read_report(message, caller)
         trace = read_trace(context) if self._traced else None
-        await stream_outcomes(self._dispatcher, decode_batch(message, caller, trace), context)
+        batch = decode_batch(message, caller, trace, read_origin(context))
+        await stream_outcomes(self._dispatcher, batch, context)
 
     def _read_report(self, message: Any, caller: str) -> None:
         if message.HasField("report") and (outcomes := self._reports.read(message.report, caller)):

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Container, Sequence
 from typing import Any
 
+from shotclock.domain.accounting import HERE, Origin
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import SubproblemError
 from shotclock.domain.outcome import Outcome
@@ -42,6 +43,7 @@ def decode_subproblems(
     effective_budget_ns: Callable[[int], int],
     caller: str = "",
     trace: TraceContext | None = None,
+    origin: Origin = HERE,
 ) -> SubproblemBatch:
     """effective_budget_ns: what is left of the budget that a subproblem says, given gRPC's deadline.
 
@@ -50,7 +52,7 @@ def decode_subproblems(
     check_count(len(message.subproblems))
     return SubproblemBatch(
         tuple(
-            _decode_one(index, each, effective_budget_ns, caller, trace)
+            _decode_one(index, each, effective_budget_ns, caller, trace, origin)
             for index, each in enumerate(message.subproblems)
         )
     )
@@ -62,10 +64,11 @@ def _decode_one(
     effective_budget_ns: Callable[[int], int],
     caller: str,
     trace: TraceContext | None,
+    origin: Origin,
 ) -> Subproblem:
     try:
         message.budget_ns = effective_budget_ns(message.budget_ns)
-        return decode_subproblem(message, caller, trace)
+        return decode_subproblem(message, caller, trace, origin)
     except SubproblemError as error:
         raise SubproblemError(f"batch[{index}].{error.field}", error.message) from error
 

@@ -17,11 +17,12 @@ from psycopg import conninfo, errors
 
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import JobRecord, LedgerState
+from shotclock.orchestrator.ledger.account_rows import SqlAccounts
 from shotclock.orchestrator.ledger.transitions import Transition
 
 Connection: TypeAlias = psycopg.Connection[Any]
 
-SCHEMA = 1
+SCHEMA = 2
 OLDEST_SERVER = 130_000
 """PostgreSQL 13, as `server_version` counts."""
 CONNECT_S = 3
@@ -31,6 +32,31 @@ SILENT_MS = 5_000
 CLOSED = frozenset({LedgerState.APPLIED, LedgerState.STALE, LedgerState.FAILED})
 """States without a next one."""
 
+_MONEY_TABLES = """
+CREATE TABLE shotclock.accounts (
+  tag text PRIMARY KEY,
+  provider text NOT NULL,
+  budget text NOT NULL,
+  resource text NOT NULL,
+  calls text NOT NULL,
+  estimate_s double precision,
+  price_per_s double precision NOT NULL,
+  currency text NOT NULL,
+  intended_unix_s double precision NOT NULL,
+  used_s double precision,
+  began_unix_s double precision,
+  ended_unix_s double precision
+);
+CREATE TABLE shotclock.spending (
+  provider text NOT NULL,
+  budget text NOT NULL,
+  caller text NOT NULL,
+  day text NOT NULL,
+  seconds double precision NOT NULL,
+  money double precision NOT NULL,
+  PRIMARY KEY (provider, budget, caller, day)
+) WITH (fillfactor = 50);
+"""
 _STATES = ", ".join(f"'{state}'" for state in LedgerState)
 _TABLES = f"""
 CREATE SCHEMA shotclock;
@@ -73,7 +99,7 @@ CREATE TABLE shotclock.open_jobs (
   epoch bigint NOT NULL,
   since timestamptz NOT NULL
 ) WITH (fillfactor = 50);
-"""  # noqa: S608 - the states are ours
+{_MONEY_TABLES}"""  # noqa: S608 - the states are ours
 _RECORD = "j.tag, j.provider, j.requests, j.shots, m.after, m.job_id, m.note, m.at_unix_s"
 _OPEN = f"""SELECT {_RECORD} FROM shotclock.open_jobs o
 JOIN shotclock.jobs j ON j.tag = o.tag JOIN shotclock.moves m ON m.tag = o.tag AND m.step = o.step"""  # noqa: S608
@@ -212,6 +238,16 @@ def read_history(connection: Connection, tag: str) -> tuple[Transition, ...]:
     )
 
 
+def open_accounts(connection: Connection) -> SqlAccounts:
+    """The accounts in the database."""
+
+    def execute(query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        cursor = connection.execute(query.replace("?", "%s"), values)
+        return cursor.fetchall() if cursor.description else []
+
+    return SqlAccounts(execute, "shotclock.")
+
+
 def _record(row: tuple[Any, ...]) -> JobRecord:
     tag, provider, requests, shots, state, job_id, note, changed_unix_s = row
     return JobRecord(
@@ -265,6 +301,12 @@ def _create(connection: Connection, name: str) -> None:
             transact(connection),
         ):
             connection.execute(_TABLES)
+        version = _read_schema(connection)
+    if version == 1:
+        # Replicas of the version before go on beside this one: they write no accounts.
+        with contextlib.suppress(errors.DuplicateTable, errors.UniqueViolation), transact(connection):
+            connection.execute(_MONEY_TABLES)
+            connection.execute("UPDATE shotclock.schema_version SET version = %s", (SCHEMA,))
         version = _read_schema(connection)
     if version != SCHEMA:
         raise MachineError(

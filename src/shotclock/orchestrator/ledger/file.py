@@ -2,7 +2,8 @@
 
 Two tables, written in one transaction: `jobs` has a row per record, `history` a row per transition.
 `jobs.move` is the number of the record's latest transition. Neither has a secondary index, so a transition
-writes and syncs one page of each.
+writes and syncs one page of each. `accounts` and `spending` are new in schema 2: a writer adds them to an
+older file, a reader of one finds no accounts.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from urllib.parse import urlsplit
 import apsw
 
 from shotclock.domain import documents, encoding
+from shotclock.domain.accounting import AccountEntry, Spending
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import JobRecord, LedgerState
+from shotclock.orchestrator.ledger.account_rows import SqlAccounts
 from shotclock.orchestrator.ledger.transitions import Transition
 
 APPLICATION_ID = int.from_bytes(b"SCLK")
-SCHEMA = 1
+SCHEMA = 2
 FARTHEST_UNIX_S = 62_135_596_800.0
 """From 1970, either way: the years 1 to 3939, which can be shown as a date."""
 BUSY_TIMEOUT_MS = 2_000
@@ -54,6 +57,33 @@ _TABLES = (
   move INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID""",
 )
+_MONEY_TABLES = (
+    """CREATE TABLE accounts (
+  tag TEXT PRIMARY KEY,
+  provider TEXT NOT NULL,
+  budget TEXT NOT NULL,
+  resource TEXT NOT NULL,
+  calls TEXT NOT NULL CHECK (json_type(calls) = 'array'),
+  estimate_s REAL,
+  price_per_s REAL NOT NULL,
+  currency TEXT NOT NULL,
+  intended_unix_s REAL NOT NULL,
+  used_s REAL,
+  began_unix_s REAL,
+  ended_unix_s REAL
+) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE spending (
+  provider TEXT NOT NULL,
+  budget TEXT NOT NULL,
+  caller TEXT NOT NULL,
+  day TEXT NOT NULL,
+  seconds REAL NOT NULL,
+  money REAL NOT NULL,
+  PRIMARY KEY (provider, budget, caller, day)
+) STRICT, WITHOUT ROWID""",
+)
+_TABLES_OF = {1: _TABLES, 2: (_MONEY_TABLES[0], *_TABLES, _MONEY_TABLES[1])}
+"""The tables of each schema, by name."""
 _JOBS = "SELECT tag, provider, requests, shots, state, job_id, note, changed_unix_s FROM jobs"
 
 
@@ -154,8 +184,7 @@ def open_to_write(path: Path, vfs: str) -> apsw.Connection:
                 )
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             fresh = _is_empty(connection)
-            if not fresh:
-                _identify(connection, path)
+            schema = SCHEMA if fresh else _identify(connection, path)
             mode = connection.pragma("journal_mode", "wal")
             if mode != "wal":
                 raise MachineError(
@@ -166,6 +195,8 @@ def open_to_write(path: Path, vfs: str) -> apsw.Connection:
                 _create(connection)
             elif (damage := connection.pragma("quick_check", 1)) != "ok":
                 raise _explain_damage(path, str(damage))
+            if schema < SCHEMA:
+                _add_accounts(connection)
         except BaseException:
             connection.close()
             raise
@@ -303,24 +334,57 @@ def _is_empty(connection: apsw.Connection) -> bool:
 
 def _create(connection: apsw.Connection) -> None:
     with connection:
-        for table in _TABLES:
+        for table in (*_TABLES, *_MONEY_TABLES):
             connection.execute(table)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", SCHEMA)
 
 
-def _identify(connection: apsw.Connection, path: Path) -> None:
-    """Raises unless this is a ledger of exactly this schema, so that its checks hold for every row."""
+def _add_accounts(connection: apsw.Connection) -> None:
+    with connection:
+        for table in _MONEY_TABLES:
+            connection.execute(table)
+        connection.pragma("user_version", SCHEMA)
+
+
+def _identify(connection: apsw.Connection, path: Path) -> int:
+    """The schema; raises unless this is exactly a ledger of it, so that its checks hold for every row."""
     if connection.pragma("application_id") != APPLICATION_ID:
         raise _foreign(path)
     schema = connection.pragma("user_version")
-    if schema != SCHEMA:
+    if schema not in _TABLES_OF:
         raise MachineError(
             f"the ledger {path} has schema {schema}, this version reads {SCHEMA}: "
             f"use the Shotclock that wrote it"
         )
-    if _tables(connection) != _TABLES:
+    if _tables(connection) != _TABLES_OF[schema]:
         raise _explain_damage(path, "its tables are not a ledger's")
+    return int(schema)
+
+
+def open_accounts(connection: apsw.Connection) -> SqlAccounts:
+    """The accounts in the file of a writer."""
+    return SqlAccounts(connection.execute)
+
+
+def read_accounts(path: Path, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
+    """See `SqlAccounts.read_all`; raises as `open_to_read` does."""
+    with open_to_read(path) as connection:
+        return (
+            SqlAccounts(connection.execute).read_all(since_unix_s, until_unix_s)
+            if _has_accounts(connection)
+            else []
+        )
+
+
+def read_spending(path: Path, provider: str) -> list[Spending]:
+    """See `AccountRows.read_spending`; raises as `open_to_read` does."""
+    with open_to_read(path) as connection:
+        return SqlAccounts(connection.execute).read_spending(provider) if _has_accounts(connection) else []
+
+
+def _has_accounts(connection: apsw.Connection) -> bool:
+    return bool(connection.pragma("user_version") == SCHEMA)
 
 
 def _tables(connection: apsw.Connection) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
+from shotclock.domain.accounting import UNKNOWN_USAGE, JobAccount, JobUsage
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Ledger
@@ -36,10 +37,12 @@ class JobJournal(Protocol):
     async def wait_for_lane(self) -> None:
         """Returns when a lane seems free that other orchestrators use too; `intend` decides."""
 
-    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+    async def intend(
+        self, tag: str, requests: tuple[str, ...], shots: int, account: JobAccount | None = None
+    ) -> None:
         """Records the intent, durable on return. After the first LedgerError, every call raises one.
 
-        Not after a LedgerBusyError, such as LanesBusyError: the next call may succeed.
+        Not after a LedgerBusyError, such as LanesBusyError or OverBudgetError: the next call may succeed.
         """
 
     def record_submit(self, tag: str, job_id: str) -> None:
@@ -48,10 +51,13 @@ class JobJournal(Protocol):
     def record_failure(self, tag: str, note: str) -> None:
         """The job ended without samples, or nothing was submitted."""
 
+    def charge(self, tag: str, usage: JobUsage) -> None:
+        """The provider reported what the job is charged."""
+
     def park(self, tag: str, note: str) -> None:
         """Whether the job runs is unknown: a person must decide."""
 
-    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+    def result(self, tag: str, requests: tuple[str, ...], usage: JobUsage = UNKNOWN_USAGE) -> None:
         """Samples were returned; the decision on every call with a request id is now awaited."""
 
     def record_decision(self, request_id: str, decision: Decision) -> None:
@@ -69,7 +75,9 @@ class FreeJobs:
     async def wait_for_lane(self) -> None:
         """See `JobJournal.wait_for_lane`."""
 
-    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+    async def intend(
+        self, tag: str, requests: tuple[str, ...], shots: int, account: JobAccount | None = None
+    ) -> None:
         """See `JobJournal.intend`."""
 
     def record_submit(self, tag: str, job_id: str) -> None:
@@ -78,10 +86,13 @@ class FreeJobs:
     def record_failure(self, tag: str, note: str) -> None:
         """See `JobJournal.record_failure`."""
 
+    def charge(self, tag: str, usage: JobUsage) -> None:
+        """See `JobJournal.charge`."""
+
     def park(self, tag: str, note: str) -> None:
         """See `JobJournal.park`."""
 
-    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+    def result(self, tag: str, requests: tuple[str, ...], usage: JobUsage = UNKNOWN_USAGE) -> None:
         """See `JobJournal.result`."""
 
     def record_decision(self, request_id: str, decision: Decision) -> None:
@@ -127,13 +138,15 @@ class PaidJobs:
         if self._lanes is not None:
             await self._lanes.wait_for_lane(self._provider)
 
-    async def intend(self, tag: str, requests: tuple[str, ...], shots: int) -> None:
+    async def intend(
+        self, tag: str, requests: tuple[str, ...], shots: int, account: JobAccount | None = None
+    ) -> None:
         """See `JobJournal.intend`."""
         if self.broken:
             raise LedgerError(self.broken)
         log.debug("job intended", extra={"tag": tag, "request_ids": requests})
         try:
-            await self._ledger.intend(JobRecord(tag, self._provider, requests, shots))
+            await self._ledger.intend(JobRecord(tag, self._provider, requests, shots, account=account))
         except LedgerBusyError:
             raise
         except LedgerError as error:
@@ -148,13 +161,20 @@ class PaidJobs:
         """See `JobJournal.record_failure`."""
         self._write(tag, self._ledger.move(tag, LedgerState.FAILED, note=note))
 
+    def charge(self, tag: str, usage: JobUsage) -> None:
+        """See `JobJournal.charge`."""
+        if not self.broken:
+            self._write(tag, self._ledger.charge(tag, usage))
+
     def park(self, tag: str, note: str) -> None:
         """See `JobJournal.park`."""
         self._write(tag, self._park(tag, note))
 
-    def result(self, tag: str, requests: tuple[str, ...]) -> None:
+    def result(self, tag: str, requests: tuple[str, ...], usage: JobUsage = UNKNOWN_USAGE) -> None:
         """See `JobJournal.result`."""
         self._write(tag, self._ledger.move(tag, LedgerState.RESULT))
+        if usage != UNKNOWN_USAGE:
+            self.charge(tag, usage)
         request_ids = {request for request in requests if request}
         for repeated in request_ids & self._tag_of.keys():
             self._forget(repeated, applied=False)

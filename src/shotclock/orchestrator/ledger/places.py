@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from shotclock.domain.accounting import AccountEntry, Spending
 from shotclock.domain.errors import MachineError
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.ports import Ledger
@@ -39,6 +40,12 @@ class LedgerPlace(Protocol):
 
     def read_longest_parked(self, most: int) -> tuple[JobRecord, ...]:
         """As many parked records as allowed, the longest-parked first."""
+
+    def read_accounts(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
+        """The accounts of the jobs intended from one instant to before the other, the oldest first."""
+
+    def read_spending(self, provider: str) -> list[Spending]:
+        """What was spent with the provider, known and reserved, by budget, caller and day."""
 
     def settle(self, tags: Sequence[str], state: LedgerState, job_id: str, note: str) -> None:
         """Moves parked jobs for a person. Raises LedgerError too."""
@@ -87,6 +94,14 @@ class FilePlace:
     def read_longest_parked(self, most: int) -> tuple[JobRecord, ...]:
         """See `LedgerPlace.read_longest_parked`."""
         return ledger_file.read_longest_parked(self.path, most)
+
+    def read_accounts(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
+        """See `LedgerPlace.read_accounts`."""
+        return ledger_file.read_accounts(self.path, since_unix_s, until_unix_s)
+
+    def read_spending(self, provider: str) -> list[Spending]:
+        """See `LedgerPlace.read_spending`."""
+        return ledger_file.read_spending(self.path, provider)
 
     def settle(self, tags: Sequence[str], state: LedgerState, job_id: str, note: str) -> None:
         """See `LedgerPlace.settle`; while no orchestrator holds the file."""

@@ -18,6 +18,7 @@ from queue import SimpleQueue
 
 import psycopg
 
+from shotclock.domain.accounting import JobUsage
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import ShotclockError
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
@@ -121,6 +122,10 @@ class PostgresLedger:
             # This process may work on it twice: as the one that submitted it, and as the one that adopted it.
             raise (AdoptedError(str(error)) if tag in self._adopted else error) from None
 
+    async def charge(self, tag: str, usage: JobUsage) -> None:
+        """See `Ledger.charge`; of any replica's job."""
+        await self._ask(partial(self._charge, tag, usage))
+
     async def jobs(self, *states: LedgerState) -> tuple[JobRecord, ...]:
         """See `Ledger.jobs`; of all replicas."""
         return await self._ask(lambda connection: database.read_jobs(connection, *states))
@@ -187,6 +192,10 @@ class PostgresLedger:
             now_unix_s=self._now_unix_s(),
             is_repeated=is_repeated,
         )
+        return ()
+
+    def _charge(self, tag: str, usage: JobUsage, connection: Connection) -> Records:
+        shared.write_charge(connection, tag, usage, self._now_unix_s())
         return ()
 
     def _owner(self, work: Callable[..., Records], provider: str, *words: float) -> Callable[..., Records]:

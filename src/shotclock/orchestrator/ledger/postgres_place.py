@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from shotclock.domain.accounting import AccountEntry, Spending
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.orchestrator.ledger import database, shared
 from shotclock.orchestrator.ledger.shared import NO_EPOCH
@@ -37,6 +38,16 @@ class PostgresPlace:
         """See `LedgerPlace.read_longest_parked`."""
         with database.open_to_read(self._url) as connection:
             return database.read_longest_parked(connection, most)
+
+    def read_accounts(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
+        """See `LedgerPlace.read_accounts`."""
+        with database.open_to_read(self._url) as connection:
+            return database.open_accounts(connection).read_all(since_unix_s, until_unix_s)
+
+    def read_spending(self, provider: str) -> list[Spending]:
+        """See `LedgerPlace.read_spending`."""
+        with database.open_to_read(self._url) as connection:
+            return database.open_accounts(connection).read_spending(provider)
 
     def settle(self, tags: Sequence[str], state: LedgerState, job_id: str, note: str) -> None:
         """See `LedgerPlace.settle`; all or none, and while orchestrators run: one collects the job."""

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
+from shotclock.domain.accounting import UNKNOWN_USAGE
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.ports import Accepted, Execution, Ledger, Provider
+from shotclock.orchestrator.ledger.charges import read_usage
 from shotclock.orchestrator.ledger.transitions import AdoptedError
 from shotclock.orchestrator.provider_answers import answer_of
 
@@ -165,6 +167,8 @@ async def collect_left(
         moves = after_wait(ended)
         for move in moves:
             await record_move(ledger, record, move)
+        if isinstance(ended, Execution) and (usage := read_usage(provider, ended)) != UNKNOWN_USAGE:
+            await ledger.charge(record.tag, usage)
         return moves[-1].state
 
     parked = (await run_all(close, submitted)).count(LedgerState.PARKED)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from shotclock.domain.accounting import JobUsage
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.ports import Ledger
 
@@ -22,6 +23,10 @@ class SelectedJobs:
     async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
         """See `Ledger.move`."""
         await self._ledger.move(tag, state, job_id=job_id, note=note)
+
+    async def charge(self, tag: str, usage: JobUsage) -> None:
+        """See `Ledger.charge`."""
+        await self._ledger.charge(tag, usage)
 
     async def jobs(self, *states: LedgerState) -> tuple[JobRecord, ...]:
         """See `Ledger.jobs`."""

@@ -7,9 +7,18 @@ from __future__ import annotations
 
 import json
 
+from shotclock.domain.accounting import JobUsage
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
-from shotclock.orchestrator.ledger.database import CLOSED, Connection, read_jobs, read_open, transact
+from shotclock.orchestrator.ledger.accounts import open_account, release_unsubmitted, settle_account
+from shotclock.orchestrator.ledger.database import (
+    CLOSED,
+    Connection,
+    open_accounts,
+    read_jobs,
+    read_open,
+    transact,
+)
 from shotclock.orchestrator.ledger.limits import SharedLimits
 from shotclock.orchestrator.ledger.transitions import (
     AdoptedError,
@@ -64,7 +73,8 @@ def write_intent(
 ) -> int:
     """Records an intent; returns how long to wait before the submit, nanoseconds.
 
-    Raises LanesBusyError while all lanes are in use, LedgerError on what is not a new intent.
+    Raises LanesBusyError while all lanes are in use, OverBudgetError and OverQuotaError where it may not be
+    paid for, LedgerError on what is not a new intent.
     """
     begins = begin(record, now_unix_s)
     _lock_provider(connection, record.provider, limits)
@@ -77,6 +87,7 @@ def write_intent(
         raise explain_taken_tag(begins.tag)
     if limits.lanes is not None and running >= limits.lanes:
         raise LanesBusyError(f"{running} jobs of all replicas are with {begins.provider}: no lane is free")
+    open_account(open_accounts(connection), begins, limits.money, now_unix_s)
     connection.execute(
         "INSERT INTO shotclock.jobs VALUES (%s, %s, %s, %s)",
         (begins.tag, begins.provider, json.dumps(begins.requests), begins.shots),
@@ -135,6 +146,7 @@ def write_move(
         raise AdoptedError(f"{tag} belongs to another replica by now: its record is left to that one")
     after = move(before, state, job_id, note, now_unix_s)
     _append(connection, before.state, after, step + 1, epoch)
+    release_unsubmitted(open_accounts(connection), after, now_unix_s)
     if state in CLOSED:
         connection.execute("DELETE FROM shotclock.open_jobs WHERE tag = %s", (tag,))
     else:
@@ -143,6 +155,16 @@ def write_move(
             "WHERE tag = %s",
             (state, step + 1, epoch, tag),
         )
+
+
+def write_charge(connection: Connection, tag: str, usage: JobUsage, now_unix_s: float) -> None:
+    """See `settle_account`; any replica may report it, one at a time."""
+    connection.execute(
+        "SELECT FROM shotclock.providers p JOIN shotclock.accounts a ON a.provider = p.name "
+        "WHERE a.tag = %s FOR UPDATE OF p",
+        (tag,),
+    )
+    settle_account(open_accounts(connection), tag, usage, now_unix_s)
 
 
 def adopt_jobs(connection: Connection, provider: str, epoch: int, term_s: float) -> tuple[JobRecord, ...]:

@@ -15,8 +15,11 @@ from queue import SimpleQueue
 import apsw
 
 from shotclock.domain import documents
+from shotclock.domain.accounting import JobUsage
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.orchestrator.ledger import file as ledger_file
+from shotclock.orchestrator.ledger.accounts import open_account, release_unsubmitted, settle_account
+from shotclock.orchestrator.ledger.limits import UNLIMITED, SharedLimits
 from shotclock.orchestrator.ledger.requests import QUEUE_LIMIT, Close, Records, Request, answer, take_groups
 from shotclock.orchestrator.ledger.transitions import (
     LedgerBusyError,
@@ -58,6 +61,7 @@ class SqliteLedger:
         self._path = path.resolve()
         self._now_unix_s = now_unix_s
         self._queue_limit = queue_limit
+        self._limits: dict[str, SharedLimits] = {}
         self._queue: SimpleQueue[Request[apsw.Connection] | Close] = SimpleQueue()
         self._lock = threading.Lock()
         self._refusal = ""
@@ -69,6 +73,10 @@ class SqliteLedger:
         )
         self._thread.start()
         opened.result()
+
+    def limit(self, provider: str, limits: SharedLimits) -> None:
+        """What may be spent with the provider; nobody else uses its lanes and its rate."""
+        self._limits[provider] = limits
 
     async def intend(self, record: JobRecord) -> None:
         """See `Ledger.intend`; LedgerBusyError while the queue is full."""
@@ -82,6 +90,10 @@ class SqliteLedger:
     async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
         """See `Ledger.move`."""
         await self._ask(partial(self._move, tag, state, job_id, note))
+
+    async def charge(self, tag: str, usage: JobUsage) -> None:
+        """See `Ledger.charge`."""
+        await self._ask(partial(self._charge, tag, usage))
 
     async def jobs(self, *states: LedgerState) -> tuple[JobRecord, ...]:
         """See `Ledger.jobs`."""
@@ -111,6 +123,8 @@ class SqliteLedger:
         begins = begin(record, self._now_unix_s())
         if ledger_file.read_job(connection, record.tag):
             raise explain_taken_tag(record.tag)
+        rules = self._limits.get(record.provider, UNLIMITED).money
+        open_account(ledger_file.open_accounts(connection), begins, rules, begins.changed_unix_s)
         ledger_file.write(connection, begins.state, begins)
         return ()
 
@@ -118,9 +132,15 @@ class SqliteLedger:
         self, tag: str, state: LedgerState, job_id: str, note: str, connection: apsw.Connection
     ) -> Records:
         for before in ledger_file.read_job(connection, tag):
-            ledger_file.write(connection, before.state, move(before, state, job_id, note, self._now_unix_s()))
+            after = move(before, state, job_id, note, self._now_unix_s())
+            ledger_file.write(connection, before.state, after)
+            release_unsubmitted(ledger_file.open_accounts(connection), after, after.changed_unix_s)
             return ()
         raise explain_unknown_tag(tag)
+
+    def _charge(self, tag: str, usage: JobUsage, connection: apsw.Connection) -> Records:
+        settle_account(ledger_file.open_accounts(connection), tag, usage, self._now_unix_s())
+        return ()
 
     # The methods below run on the writer's thread. Only its stack holds the connection, so a forked child,
     # which has no such thread, can neither use nor close it.

@@ -1,8 +1,7 @@
-"""The legal state changes of a paid job's record, and a ledger in memory."""
+"""The legal state changes of a paid job's record."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from shotclock.domain.ledger import NEXT_STATES, JobRecord, LedgerError, LedgerState
@@ -72,40 +71,6 @@ def explain_unknown_tag(tag: str) -> LedgerError:
 def explain_taken_tag(tag: str) -> LedgerError:
     """The error for an intent under a tag that has been used."""
     return LedgerError(f"{tag} is in the ledger already: a tag may be used only once")
-
-
-class MemoryLedger:
-    """A Ledger that ends with its process, for simulation and tests. `history` is its audit trail."""
-
-    def __init__(self, now_unix_s: Callable[[], float]) -> None:
-        self.history: list[Transition] = []
-        self._now_unix_s = now_unix_s
-        self._records: dict[str, JobRecord] = {}
-
-    async def intend(self, record: JobRecord) -> None:
-        """See `Ledger.intend`."""
-        begins = begin(record, self._now_unix_s())
-        if record.tag in self._records:
-            raise explain_taken_tag(record.tag)
-        self._write(begins, begins)
-
-    async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
-        """See `Ledger.move`."""
-        if tag not in self._records:
-            raise explain_unknown_tag(tag)
-        before = self._records[tag]
-        self._write(before, move(before, state, job_id, note, self._now_unix_s()))
-
-    async def jobs(self, *states: LedgerState) -> tuple[JobRecord, ...]:
-        """See `Ledger.jobs`."""
-        return tuple(record for record in self._records.values() if not states or record.state in states)
-
-    def _write(self, before: JobRecord, after: JobRecord) -> None:
-        self._records.pop(after.tag, None)  # so that the dict stays ordered by the latest change
-        self._records[after.tag] = after
-        self.history.append(
-            Transition(after.tag, before.state, after.state, after.job_id, after.note, after.changed_unix_s)
-        )
 
 
 def _one_line(text: str) -> str:

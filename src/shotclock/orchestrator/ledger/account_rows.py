@@ -1,0 +1,101 @@
+"""The accounts of jobs and the spending in a ledger's database: the same tables on SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from shotclock.domain.accounting import AccountEntry, Allocation, CallAccount, JobAccount, Origin, Spending
+
+Execute = Callable[[str, tuple[Any, ...]], Iterable[tuple[Any, ...]]]
+"""Runs a statement with `?` for each value, and returns its rows."""
+
+_COLUMNS = (
+    "tag, provider, budget, resource, calls, estimate_s, price_per_s, currency, intended_unix_s, used_s, "
+    "began_unix_s, ended_unix_s"
+)
+
+
+class SqlAccounts:
+    """Implements AccountRows on a connection. prefix: of the tables' names."""
+
+    def __init__(self, execute: Execute, prefix: str = "") -> None:
+        self._execute = execute
+        self._accounts = f"{prefix}accounts"
+        self._spending = f"{prefix}spending"
+
+    def read_spending(self, provider: str) -> list[Spending]:
+        """See `AccountRows.read_spending`."""
+        query = f"SELECT budget, caller, day, seconds, money FROM {self._spending} WHERE provider = ?"  # noqa: S608
+        return [Spending(*row) for row in self._execute(query, (provider,))]
+
+    def add_spending(self, provider: str, amount: Spending) -> None:
+        """See `AccountRows.add_spending`."""
+        self._execute(
+            f"INSERT INTO {self._spending} AS s VALUES (?, ?, ?, ?, ?, ?) "  # noqa: S608
+            f"ON CONFLICT (provider, budget, caller, day) DO UPDATE SET "
+            f"seconds = s.seconds + excluded.seconds, money = s.money + excluded.money",
+            (provider, amount.budget, amount.caller, amount.day, amount.seconds, amount.money),
+        )
+
+    def read(self, tag: str) -> AccountEntry | None:
+        """See `AccountRows.read`."""
+        if not tag.isprintable():
+            return None
+        query = f"SELECT {_COLUMNS} FROM {self._accounts} WHERE tag = ?"  # noqa: S608
+        return next((_entry(*row) for row in self._execute(query, (tag,))), None)
+
+    def read_all(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
+        """Those of the jobs intended from one instant to before the other, the oldest first."""
+        query = (
+            f"SELECT {_COLUMNS} FROM {self._accounts} "  # noqa: S608
+            f"WHERE intended_unix_s >= ? AND intended_unix_s < ? ORDER BY intended_unix_s, tag"
+        )
+        return [_entry(*row) for row in self._execute(query, (since_unix_s, until_unix_s))]
+
+    def write(self, entry: AccountEntry) -> None:
+        """See `AccountRows.write`."""
+        marks = ", ".join("?" * 12)
+        self._execute(
+            f"INSERT INTO {self._accounts} VALUES ({marks}) ON CONFLICT (tag) DO UPDATE SET "  # noqa: S608
+            f"used_s = excluded.used_s, began_unix_s = excluded.began_unix_s, "
+            f"ended_unix_s = excluded.ended_unix_s",
+            (
+                entry.tag,
+                entry.provider,
+                entry.budget,
+                entry.resource,
+                _write_calls(entry.account.calls),
+                entry.account.estimate_s,
+                entry.price_per_s,
+                entry.currency,
+                entry.intended_unix_s,
+                entry.used_s,
+                entry.began_unix_s,
+                entry.ended_unix_s,
+            ),
+        )
+
+
+def _write_calls(calls: tuple[CallAccount, ...]) -> str:
+    """A list a call: request id, caller, circuits, and the labels of its allocation."""
+    rows = []
+    for call in calls:
+        allocation = call.origin.allocation
+        labels = (allocation.job, allocation.account, allocation.user)
+        rows.append((call.request_id, call.caller, call.circuits, *labels))
+    return json.dumps(rows)
+
+
+def _entry(*row: Any) -> AccountEntry:
+    """ValueError on values that no ledger writes."""
+    tag, provider, budget, resource, calls, estimate_s, *figures = row
+    try:
+        of_calls = tuple(
+            CallAccount(request_id, caller, int(circuits), Origin(Allocation(job, account, user)))
+            for request_id, caller, circuits, job, account, user in json.loads(calls)
+        )
+    except (TypeError, RecursionError) as error:
+        raise ValueError("a job's account has a value that no ledger writes") from error
+    return AccountEntry(tag, provider, budget, resource, JobAccount(of_calls, estimate_s), *figures)
