@@ -6,6 +6,7 @@ import functools
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,9 @@ _CACHE = Path(tempfile.mkdtemp(prefix="shotclock-tests-"))
 os.environ["XDG_CACHE_HOME"] = str(_CACHE)
 
 
+# mthree has no wheel for Python 3.13
+collect_ignore = ["contract/test_primitives_mthree.py"] if sys.version_info >= (3, 13) else []
+
 LONGEST = (
     "test_docs.py",
     "test_platform_engineer_page.py",
@@ -38,6 +42,7 @@ LONGEST = (
     "test_containers.py",
     "test_browser.py",
     "test_main_job.py",
+    "test_primitives_served.py",
     "test_load.py",
 )
 """System tests that take minutes; a worker takes a file at a time, so a long one goes first."""

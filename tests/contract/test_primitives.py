@@ -54,7 +54,7 @@ def caller() -> Iterator[CircuitCaller]:
         host = VirtualHost()
         ending.callback(host.close)
         settings = load(None, {"quantum": {"provider": "aer"}})
-        yield embed_orchestrator(host, settings, PrometheusRecorder(Metrics(), "test"), ending)
+        yield embed_orchestrator(host, settings, PrometheusRecorder(Metrics(), "test"), ending)[0]
 
 
 def make_ansatz() -> QuantumCircuit:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
@@ -13,8 +16,11 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from shotclock.app.host import Host, WallHost, workers_policy
+from shotclock.app.ledger_factory import LedgerFactory
+from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
-from shotclock.domain.ports import CircuitCaller
+from shotclock.domain.errors import ProviderError
+from shotclock.domain.ports import NO_CHARGES, Budgeted, Charged, Charges, CircuitCaller, MoneyLeft, Provider
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.subproblem import Priority
 from shotclock.emulator import profile as profiles
@@ -27,7 +33,29 @@ from shotclock.wire.channels import connect as open_channels
 from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.tls import ClientTls, Insecure
 
+log = logging.getLogger(__name__)
+
 WITHOUT_TLS = Insecure()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a connection's provider has charged so far, where it runs in this process.
+
+    charges: of jobs whose usage is final, of abandoned jobs, and of sessions.
+    money_left: of `quantum.max_money_per_run`; None without a limit.
+    """
+
+    charges: Charges
+    money_left: MoneyLeft | None
+
+
+NOTHING_SPENT = Spent(NO_CHARGES, None)
+
+
+def spend_nothing() -> Spent:
+    """Of a remote service, whose figures are on its status page and in its metrics."""
+    return NOTHING_SPENT
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +66,14 @@ class Connection:
     metrics: counts every call; its `registry` is for Prometheus.
     where: the target, or the provider in this process.
     end: ends the orchestrator or the connection.
+    spent: reads what the provider in this process has charged.
     """
 
     caller: CircuitCaller
     metrics: Metrics
     where: str
     end: Callable[[], None]
+    spent: Callable[[], Spent] = spend_nothing
 
     def __repr__(self) -> str:
         return f"<Connection: {self.where}>"
@@ -74,6 +104,10 @@ class Connection:
         options = CallOptions(budget, priority, run)
         return Estimator(self.caller, default_precision=precision, options=options, fallback=fallback)
 
+    def summary(self) -> Spent:
+        """What the provider has charged so far; of a remote service nothing is known here."""
+        return self.spent()
+
     def close(self) -> None:
         """Ends the orchestrator or the connection, and the calls in progress. A second call does nothing."""
         self.end()
@@ -88,14 +122,20 @@ class Connection:
 
 
 def connect(
-    target: str = "", *, security: ClientTls | Insecure = WITHOUT_TLS, settings: Path | None = None
+    target: str = "",
+    *,
+    security: ClientTls | Insecure = WITHOUT_TLS,
+    placement: PlacementName = "rtt",
+    settings: Path | None = None,
 ) -> Connection:
     """Connects primitives to a QPU behind a deadline.
 
-    target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process.
+    target: HOST:PORT of a `shotclock serve`; "" runs an orchestrator in this process. Of several, joined by
+        commas, each call goes to one that answers.
     security: the certificates for a target.
+    placement: how one of several targets is chosen.
     settings: the settings file of an orchestrator in this process; without one, the defaults (the EMULATED
-        provider).
+        provider). A paid provider keeps its jobs in the ledger that `serve.ledger` names.
 
     Raises SettingsError, MachineError.
     """
@@ -105,12 +145,13 @@ def connect(
     host = WallHost() if target else WallHost(workers_policy(tree))
     ending = ExitStack()
     ending.callback(host.close)
+    spent = spend_nothing
     try:
-        caller = (
-            _open_remote(host, target, security, recorder, ending)
-            if target
-            else embed_orchestrator(host, tree, recorder, ending)
-        )
+        if target:
+            caller = _open_remote(host, target, security, placement, recorder, ending)
+        else:
+            caller, provider = embed_orchestrator(host, tree, recorder, ending)
+            spent = partial(_read_spent, provider)
     except BaseException:
         ending.close()
         raise
@@ -118,17 +159,22 @@ def connect(
     atexit.register(ending.close)
     ending.callback(atexit.unregister, ending.close)
     where = target or f"{tree.quantum.provider} in this process"
-    return Connection(caller, metrics, where, ending.close)
+    return Connection(caller, metrics, where, ending.close, spent)
 
 
 def _open_remote(
     host: WallHost,
     target: str,
     security: ClientTls | Insecure,
+    placement: PlacementName,
     recorder: PrometheusRecorder,
     ending: ExitStack,
 ) -> CircuitCaller:
-    async def open_dispatcher() -> GrpcDispatcher:
+    targets = [each.strip() for each in target.split(",") if each.strip()]
+
+    async def open_dispatcher() -> GrpcDispatcher | PlacedDispatcher:
+        if len(targets) > 1:
+            return await connect_hosts(targets, security, placement, recorder=recorder)
         return GrpcDispatcher(open_channels(target, security), recorder=recorder)
 
     dispatcher = host.run(open_dispatcher())
@@ -138,12 +184,40 @@ def _open_remote(
 
 def embed_orchestrator(
     host: Host, settings: Settings, recorder: Recorder, ending: ExitStack
-) -> CircuitCaller:
-    """An orchestrator for circuits on this host; `ending` stops it."""
+) -> tuple[CircuitCaller, Provider]:
+    """An orchestrator for circuits on this host, and its provider; `ending` stops it.
+
+    The ledger of a paid provider is opened first, and what an earlier process left open in it is recovered.
+    """
     quantum = settings.quantum
     provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
+    ledgers = LedgerFactory(settings.serve.ledger_file, log.warning)
+    journal = ledgers.of(provider)
+    ending.callback(ledgers.close)
     policy = PathPolicy(True, ClassicalAnswer.NONE, settings.orchestrator.batch_limit)
-    orchestrator = assemble(host, settings, quantum, provider, policy, recorder).orchestrator
-    host.run(orchestrator.start())  # no subproblem is prepared: circuits compile on their first call
-    ending.callback(lambda: host.run(orchestrator.stop()))
-    return host.circuit_caller(orchestrator)
+    path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
+    orchestrator = path.orchestrator
+
+    async def start() -> asyncio.Task[None]:
+        recovered = await ledgers.recover(provider)
+        await orchestrator.start()  # no subproblem is prepared: circuits compile on their first call
+        return asyncio.create_task(ledgers.collect(provider, recovered.submitted))
+
+    async def stop(collecting: asyncio.Task[None]) -> None:
+        collecting.cancel()
+        await asyncio.wait((collecting,))
+        try:
+            await orchestrator.stop()
+        except ProviderError as error:  # the ledger must still be closed
+            log.warning("closing the provider failed: %s", error)
+
+    collecting = host.run(start())
+    ending.callback(lambda: host.run(stop(collecting)))
+    return host.circuit_caller(orchestrator), provider
+
+
+def _read_spent(provider: Provider) -> Spent:
+    return Spent(
+        provider.charges() if isinstance(provider, Charged) else NO_CHARGES,
+        provider.money_left() if isinstance(provider, Budgeted) else None,
+    )

@@ -1,0 +1,145 @@
+"""Qiskit's primitives through a paid `shotclock serve` over the emulated IBM endpoint, which is also killed.
+
+The device is Heron without noise, so that the figures must be those of the state vector.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from qiskit.primitives import BaseEstimatorV2, PrimitiveResult
+
+from qiskit_peers import (
+    HYDROGEN,
+    Counting,
+    check_classifier,
+    check_sampled_network,
+    check_subspace,
+    make_hydrogen,
+    make_layer,
+    make_network,
+    minimise,
+)
+from served_primitives import PaidService, start_paid_service
+from shotclock.domain.errors import CallFailedError
+from shotclock.domain.ledger import TERMINAL, LedgerState
+from shotclock.primitives import Estimator, Sampler
+
+PRECISION = 0.0625
+HANG_S = 300.0
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PaidService]:
+    with start_paid_service(tmp_path_factory.mktemp("primitives")) as started:
+        yield started
+
+
+def wait_for(condition: Any) -> None:
+    until = time.monotonic() + HANG_S
+    while not condition():
+        assert time.monotonic() < until, "it hangs"
+        time.sleep(0.02)
+
+
+def test_peers_get_exact_figures_and_pay_for_few_jobs(service: PaidService) -> None:
+    before = len(service.endpoint.account["charges"])
+    with service.connect() as connection:
+        counting = Counting(connection.caller)
+        estimator = Estimator(counting, default_precision=PRECISION)
+        check_classifier(estimator, PRECISION, steps=1)
+        check_sampled_network(Sampler(counting, default_shots=256), 256)
+        minimise(estimator, make_hydrogen(), HYDROGEN, 3)
+        check_subspace(Sampler(counting), 500)
+    charges = service.endpoint.account["charges"][before:]
+    # forward and backward of two networks, a step of COBYLA each, and the samples
+    assert len(counting.jobs) == 2 + 2 + 3 + 1
+    assert {charge["workload"] for charge in charges} == counting.jobs
+    # before its usage is final a job counts with its running time, which on a busy machine is a little longer
+    assert counting.qpu_s >= 0.99 * sum(charge["seconds"] for charge in charges)
+
+
+class Killing(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
+    """An estimator during whose third call the service is killed, once its job is paid for."""
+
+    def __init__(self, inner: BaseEstimatorV2, service: PaidService) -> None:
+        self.inner = inner
+        self.service = service
+        self.calls = 0
+        self.degraded: list[bool] = []
+
+    def run(self, pubs: Any, *, precision: float | None = None) -> Any:
+        self.calls += 1
+        killer = Thread(target=self._kill) if self.calls == 3 else None
+        job = self.inner.run(pubs, precision=precision)
+        if killer is not None:
+            killer.start()
+        result: PrimitiveResult = job.result()
+        if killer is not None:
+            killer.join()
+        self.degraded.append(any(each.metadata["degraded"] for each in result))
+        return job
+
+    def _kill(self) -> None:
+        def is_paid() -> bool:
+            return any(record.state is LedgerState.SUBMITTED for record in self.service.records())
+
+        wait_for(is_paid)
+        self.service.kill()
+
+
+def check_paid_once(service: PaidService) -> None:
+    """Of the endpoint's own account: every charge has a record, and no call has two charges."""
+    account = service.endpoint.account
+    assert account["tags_paid_twice"] == []
+    paid = Counter(tag for charge in account["charges"] for tag in charge["tags"])
+    records = {record.tag: record for record in service.records()}
+    assert paid.keys() <= records.keys()
+    calls = Counter(request for tag in paid for request in records[tag].requests)
+    assert max(calls.values()) == 1
+
+
+def train(estimator: BaseEstimatorV2, steps: int) -> list[float]:
+    layer = make_layer(estimator, 0.03125)
+    inputs = torch.tensor([[0.2, 1.1], [-0.8, 0.3]])
+    optimizer = torch.optim.SGD(layer.parameters(), lr=0.3)
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = layer(inputs).sum()
+        torch.autograd.backward(loss)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
+
+
+def test_training_goes_on_through_a_kill_and_pays_for_no_job_twice(service: PaidService) -> None:
+    with service.connect() as connection:
+        estimator = Killing(connection.estimator(fallback="local"), service)
+        losses = train(estimator, 3)
+        assert estimator.degraded[:2] == [False, False]
+        assert estimator.degraded[2:] == [True] * 4  # the call that was killed, and those of a lost service
+        assert losses[2] < losses[0]
+        service.start()
+        pub = (make_network(), "ZZ", np.zeros(4), PRECISION)
+        strict = connection.estimator(fallback="local")
+        wait_for(lambda: not strict.run([pub]).result()[0].metadata["degraded"])
+    check_paid_once(service)
+
+
+def test_training_stops_at_a_kill_where_nothing_else_may_answer(service: PaidService) -> None:
+    with service.connect() as connection:
+        estimator = Killing(connection.estimator(), service)
+        with pytest.raises(CallFailedError, match="orchestrator"):
+            train(estimator, 3)
+    assert estimator.calls == 3
+    service.start()
+    wait_for(lambda: all(record.state in TERMINAL for record in service.records()))
+    check_paid_once(service)
