@@ -15,12 +15,12 @@ from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Sampl
 from shotclock.domain.circuit_batch import CircuitPoints
 from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.errors import CircuitError
-from shotclock.domain.outcome import Answer, Outcome
+from shotclock.domain.outcome import Answer, Outcome, Rejection
 from shotclock.domain.ports import Flags, Ledger, Offload
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Tracer
 from shotclock.domain.trace_context import TraceContext
-from shotclock.orchestrator.admission import AdmissionPolicy
+from shotclock.orchestrator.admission import AdmissionPolicy, admit_all
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.dispatcher import Orchestrator
 from shotclock.orchestrator.forecast import Forecast, ShotPolicy
@@ -97,6 +97,7 @@ class System:
         tracer: Tracer | None = None,
         rollout: Flags | None = None,
         data: DataPolicy = ANYWHERE,
+        refuse_by_host: Callable[[], Rejection | None] = admit_all,
     ) -> None:
         self.provider = provider
         self.metrics = Metrics()
@@ -146,6 +147,7 @@ class System:
                 seed_policy="shared" if results else "fresh",
                 quota=quota,
                 data=data,
+                refuse_by_host=refuse_by_host,
             ),
             flags=self.flags if rollout is None else rollout,
             recorder=recorder,

@@ -19,6 +19,7 @@ from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.errors import CircuitError, FaultKind, ProviderError
 from shotclock.domain.outcome import (
+    HOST_HEALTH,
     Degraded,
     Done,
     Executed,
@@ -409,6 +410,17 @@ def test_calls_with_user_circuits_are_counted_as_any_call() -> None:
         )
 
     assert simulate(make_scripted(), work) == (1, 1, 1)
+
+
+def test_a_host_that_refuses_answers_classically_and_submits_nothing() -> None:
+    refused = Rejection(HOST_HEALTH, 0, 1, "problem of the host", 15.0)
+
+    async def work(system: System) -> tuple[Outcome, int]:
+        return await system.orchestrator.solve(make_subproblem()), system.provider.submits
+
+    outcome, submits = simulate(make_scripted(protected=True, refuse_by_host=lambda: refused), work)
+    assert isinstance(outcome, Degraded)
+    assert (outcome.cause, outcome.answer.winner, submits) == (refused, Winner.CLASSICAL, 0)
 
 
 def test_a_fault_without_a_fallback_fails() -> None:

@@ -46,7 +46,7 @@ class SlowHost:
         if self.rtt_ms is None:
             raise MachineError("no answer in time")
         rtts = {} if self.onward_ms is None else {QPU.name: Rtt(self.onward_ms, self.onward_ms, 50, 0.0)}
-        return HostState(self.state.name, self.state.fabrics, rtts), QPU, self.rtt_ms / 1e3
+        return replace(self.state, rtts=rtts), QPU, self.rtt_ms / 1e3
 
 
 def make_placed(clients: dict[str, SlowHost], placement: str = "rtt") -> tuple[PlacedDispatcher, Placer]:
@@ -131,6 +131,26 @@ def test_a_batch_goes_to_one_host_which_gets_its_decisions() -> None:
     asyncio.run(work())
 
 
+@pytest.mark.parametrize("placement", ["rtt", "round-robin", "random"])
+def test_no_placement_calls_a_host_that_refuses_while_another_takes_calls(placement: str) -> None:
+    refusing = HostState("itself", refusals=("ECC is off",))
+
+    async def work() -> None:
+        clients = {"a": SlowHost(1.0, state=refusing), "b": SlowHost(50.0), "c": SlowHost(60.0)}
+        dispatcher, placer = make_placed(clients, placement)
+        await placer.probe_all()
+        for _ in range(20):
+            await dispatcher.solve(make_subproblem())
+        assert dispatcher.calls["a"] == 0
+        for each in clients.values():
+            each.state = refusing
+        await placer.probe_all()
+        await dispatcher.solve(make_subproblem())  # none is left: the host itself refuses
+        assert sum(dispatcher.calls.values()) == 21
+
+    asyncio.run(work())
+
+
 def read(state: HostState) -> tuple[HostState, Endpoint]:
     return state, QPU
 
@@ -189,7 +209,10 @@ def test_what_a_host_does_not_know_stays_unknown_over_the_wire() -> None:
         from shotclock.wire.operations import GrpcOperations
 
         rtt = Rtt(1.5, 2.5, 40, 0.25)
-        whole = HostState("h", frozenset({"ualink p/1"}), {QPU.name: rtt}, 2**40, 0.25, ("ECC is off",))
+        problems = ("ECC is off", "a port is down")
+        whole = HostState(
+            "h", frozenset({"ualink p/1"}), {QPU.name: rtt}, 2**40, 0.25, problems, problems[:1]
+        )
         for state in (whole, HostState("h")):
             server = await serve(
                 ScriptedDispatcher(),

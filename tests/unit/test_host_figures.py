@@ -230,7 +230,7 @@ def test_one_sampler_feeds_the_placement_report_and_the_groups_of_the_settings(
         assert ("shotclock_ualink_info" in exported) is bool(groups)
         assert not [name for name in exported if "gpu" in name or "component" in name]
 
-        report = HostReport(Settings(), read_idle_status, lambda: ())
+        report = HostReport(Settings(), read_idle_status, lambda: (), lambda: ())
         report.observe(views[0])
         state, _ = asyncio.run(read_report(report))
         assert state.fabrics == {"ualink 01020304-0506-0708-090a-0b0c0d0e0f10.2"}

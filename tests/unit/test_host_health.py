@@ -52,7 +52,7 @@ class Host:
         file = root.parent / "components.json"
         self.settings = Settings(placement=PlacementSettings(acknowledged=str(file), **actions))  # type: ignore[arg-type]
         self.health = HostHealth(self.settings, root)
-        self.report = HostReport(self.settings, read_idle_status, self.health.problems)
+        self.report = HostReport(self.settings, read_idle_status, self.health.problems, self.health.refusals)
 
     def read(self) -> HostState:
         view = read_host(Tree(self.root))
@@ -75,6 +75,10 @@ def test_each_action_on_ecc_that_is_off(tmp_path: Path, action: str) -> None:
     text = "0000:25:00.0: ECC of HBM is off; errors of memory are not seen"
     state = host.read()
     assert (text in state.problems) is (action != "warn")
+    assert state.refusals == ((text,) if action == "refuse" else ())
+    refused = host.health.refuse()
+    assert (refused is not None) is (action == "refuse")
+    assert refused is None or str(refused).startswith("host_health: 1 problem of the host against a limit of")
     assert any(text in each for each in host.health.warnings()) is (action != "refuse")
     assert any(text in each for each in host.health.impediments()) is (action == "refuse")
     if action == "refuse":

@@ -22,7 +22,8 @@ from shotclock.domain.memory import (
     OnFull,
     find_blocking_point,
 )
-from shotclock.orchestrator.admission import MEMORY, refuse_by_memory
+from shotclock.domain.outcome import MEMORY
+from shotclock.orchestrator.admission import refuse_by_memory
 from shotclock.placement.memory import find_allowed, read_available
 from shotclock.placement.tree import Tree
 from shotclock.settings import PlacementSettings, QuantumSettings, Settings

@@ -24,6 +24,7 @@ def host(
     return dataclasses.replace(HostState(name, rtts=rtts), **known)
 
 
+REFUSING: dict[str, Any] = {"problems": ("ECC is off",), "refusals": ("ECC is off",)}
 ON_FABRIC: dict[str, Any] = {"fabrics": frozenset({"cxl 7", "rdma a"})}
 
 
@@ -42,10 +43,13 @@ ON_FABRIC: dict[str, Any] = {"fabrics": frozenset({"cxl 7", "rdma a"})}
         ([host("a", 1.0, n=19), host("b", 900.0)], "b"),
         ([host("a", 1.0, problems=("HBM: ECC is off",)), host("b", 900.0)], "b"),
         ([host("a", 1.0, age_s=31.0), host("b", 900.0)], "b"),
+        ([host("a", 1.0, **REFUSING), host("b", 900.0)], "b"),
+        ([host("a", 1.0, **REFUSING), host("b", 900.0, problems=("the breaker is open",))], "b"),
     ],
     ids=[
         "fabric before RTT", "RTT", "memory among equal RTTs", "RTT before memory", "load", "known load",
         "name", "a known RTT", "a fresh RTT", "enough probes", "a healthy one", "one that reports",
+        "one that takes calls", "an unhealthy one before one that refuses",
     ],
 )  # fmt: skip
 def test_the_first_rule_that_tells_hosts_apart_decides(hosts: list[HostState], chosen: str) -> None:
@@ -57,6 +61,20 @@ def test_an_unhealthy_host_is_better_than_none_and_the_reason_says_so() -> None:
     choice = choose_host([host("a", problems=("HBM: ECC is off",))], QPU)
     assert choice.host == "a"
     assert "no healthy one is left: HBM: ECC is off" in choice.because
+
+
+def test_a_host_that_refuses_is_chosen_only_alone_and_is_equal_again_at_once_when_it_does_not() -> None:
+    choice = choose_host([host("a", **REFUSING)], QPU)
+    assert choice.host == "a"
+    assert "its health policy refuses calls, and no other is left: ECC is off" in choice.because
+    site = Site(Rules(quarantine_s=0.0))
+    site.update(host("a", 1.0, **REFUSING), 0.0)
+    site.update(host("b", 9.0), 0.0)
+    assert site.refusing == {"a"}
+    assert site.choose(QPU, now_s=1.0).host == "b"
+    site.update(host("a", 1.0), 1.0)
+    assert site.refusing == frozenset()
+    assert site.choose(QPU, now_s=1.0, current="b").host == "a"
 
 
 @pytest.mark.parametrize(

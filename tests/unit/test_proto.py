@@ -68,7 +68,7 @@ PINNED = {
     "FlagReport": "settings state age_s reason",
     "SetFlagRequest": "flag setting",
     "HostState": "name fabrics round_trips free_memory_bytes load problems endpoint endpoint_fabrics"
-    " endpoint_emulated",
+    " endpoint_emulated refusals",
     "RoundTrips": "endpoint p50_ms p95_ms n age_s",
     "ProbeRequest": "",
     "DescribeHostRequest": "",

@@ -8,6 +8,7 @@ from pathlib import Path
 from shotclock.app.topology import read_acknowledged
 from shotclock.domain.errors import MachineError, ShotclockError
 from shotclock.domain.host_figures import Family
+from shotclock.domain.outcome import HOST_HEALTH, Rejection
 from shotclock.placement.components import Record
 from shotclock.placement.error_bursts import BurstRules
 from shotclock.placement.health import Cause, Finding, HealthJudge, HealthRules, list_other_problems
@@ -27,6 +28,7 @@ class HostHealth:
     """The present findings; `observe` renews them, the others never wait."""
 
     def __init__(self, settings: Settings, root: Path = Path("/")) -> None:
+        self._sample_s = settings.placement.sample_s
         self._judge = HealthJudge(Tree(root), find_rules(settings))
         self._findings: tuple[Finding, ...] = ()
         self._others: tuple[str, ...] = ()
@@ -44,6 +46,18 @@ class HostHealth:
         """Why placement prefers other hosts."""
         serious = (each.text for each in self._findings if each.action != "warn")
         return (*self._others, *serious)
+
+    def refusals(self) -> tuple[str, ...]:
+        """Why calls are refused."""
+        return tuple(each.text for each in self._findings if each.action == "refuse")
+
+    def refuse(self) -> Rejection | None:
+        """Admission by health; None admits."""
+        found = len(self.refusals())
+        if not found:
+            return None
+        unit = "problem of the host" if found == 1 else "problems of the host"
+        return Rejection(HOST_HEALTH, 0, found, unit, self._sample_s)
 
     def warnings(self) -> tuple[str, ...]:
         """What needs attention while calls are taken."""

@@ -47,7 +47,7 @@ class HostReport:
     """The present state of this host; `observe` and `keep_current` refresh it, `read` never waits.
 
     read_status: the orchestrator's present status.
-    find_problems: of the host's health.
+    find_problems, find_refusals: of the host's health.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class HostReport:
         settings: Settings,
         read_status: Callable[[], Status],
         find_problems: Callable[[], tuple[str, ...]],
+        find_refusals: Callable[[], tuple[str, ...]],
     ) -> None:
         placement = settings.placement
         self._endpoint = make_endpoint(settings)
@@ -62,6 +63,7 @@ class HostReport:
         self._read_status = read_status
         self._every_s = placement.sample_s
         self._host_problems = find_problems
+        self._find_refusals = find_refusals
         self._last = _Reading()
         self._prober = _make_prober(settings)
 
@@ -77,6 +79,7 @@ class HostReport:
             free_memory_bytes=last.free_memory_bytes,
             load=min(1.0, (status.running + status.waiting) / max(1, status.lanes_limit)),
             problems=(*self._find_problems(status), *self._host_problems()),
+            refusals=self._find_refusals(),
         )
         return state, self._endpoint
 

@@ -90,12 +90,12 @@ class Placer:
 
     def choose(self) -> str:
         """The host's name; the first by name while none has answered."""
-        match self.placement:
-            case "round-robin":
-                return next(self._turns)
-            case "random":
-                return self._random.choice(sorted(self._clients))
-        return self.choice.host or min(self._clients)
+        if self.placement == "rtt":
+            return self.choice.host or min(self._clients)
+        taking = sorted(self._clients.keys() - self._site.refusing) or sorted(self._clients)
+        if self.placement == "random":
+            return self._random.choice(taking)
+        return next(host for host in self._turns if host in taking)
 
     def fail(self, host: str, reason: str) -> None:
         """A call to the host did not reach it: the next one goes elsewhere."""

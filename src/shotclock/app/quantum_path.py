@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shotclock.app import remote_providers as vendors
@@ -15,6 +16,7 @@ from shotclock.circuits.worker import bind_logical, load_compiler, load_readers
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.memory import NO_LIMIT, MemoryLimit
+from shotclock.domain.outcome import Rejection
 from shotclock.domain.ports import Flags, Provider
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.trace import Tracer
@@ -23,7 +25,7 @@ from shotclock.emulator.profile import Profile
 from shotclock.emulator.provider import EmulatedProvider
 from shotclock.emulator.statevector import load_kernels
 from shotclock.emulator.user_circuits import load_simulator
-from shotclock.orchestrator.admission import AdmissionPolicy
+from shotclock.orchestrator.admission import AdmissionPolicy, admit_all
 from shotclock.orchestrator.answers import Answers, Fallback
 from shotclock.orchestrator.dispatcher import Orchestrator
 from shotclock.orchestrator.forecast import Forecast, ShotPolicy
@@ -149,6 +151,7 @@ def assemble(
     flags: Flags = ALL_CALLS,
     tracer: Tracer | None = None,
     memory: MemoryLimit = NO_LIMIT,
+    refuse_by_host: Callable[[], Rejection | None] = admit_all,
 ) -> QuantumPath:
     """The path on this host, not yet started; its solvers are compiled already, as no call has time for that.
 
@@ -156,6 +159,7 @@ def assemble(
     flags: decide at each call's arrival whether it may use the QPU.
     tracer: makes the spans of calls and jobs; None without traces.
     memory: bounds the calls in progress.
+    refuse_by_host: refuses every call while the host's health requires that.
     """
     bounds, limits = settings.orchestrator, provider.limits
     if limits.paid and isinstance(journal, FreeJobs):
@@ -224,6 +228,7 @@ def assemble(
             quota=_caller_quota(settings),
             data=vendors.data_policy(settings, quantum, provider.name),
             memory=memory,
+            refuse_by_host=refuse_by_host,
         ),
         flags=flags,
         recorder=recorder,

@@ -220,6 +220,7 @@ class Service:
             flags=flags,
             tracer=tracer,
             memory=self._memory.limit,
+            refuse_by_host=self._health.refuse,
         )
         orchestrator = self._orchestrator = path.orchestrator
         overview = self._overview(provider, journal, spending)
@@ -234,7 +235,7 @@ class Service:
                 overview.read_tenants,
             )
         )
-        report = HostReport(settings, orchestrator.status, self._health.problems)
+        report = HostReport(settings, orchestrator.status, self._health.problems, self._health.refusals)
 
         def observe(view: HostView) -> None:
             report.observe(view)

@@ -31,6 +31,7 @@ class HostState:
     free_memory_bytes: free memory of its accelerators together, bytes.
     load: the share of its accelerators that is busy, 0 to 1.
     problems: why it is unhealthy at present; none if it is not known to be.
+    refusals: why its health policy refuses calls at present; none where it takes them.
     age_s: since it last reported, seconds.
     """
 
@@ -40,6 +41,7 @@ class HostState:
     free_memory_bytes: int | None = None
     load: float | None = None
     problems: tuple[str, ...] = ()
+    refusals: tuple[str, ...] = ()
     age_s: float = 0.0
 
 

@@ -60,10 +60,16 @@ COMPILE_CAPACITY = "compile_capacity"
 DATA_POLICY = "data_policy"
 """The limit that keeps a call from a provider and region that the settings do not allow it."""
 
+MEMORY = "memory"
+"""The limit that refuses a call which does not fit into free memory."""
+
+HOST_HEALTH = "host_health"
+"""The limit that refuses every call while the host has a problem whose action is to refuse."""
+
 REJECTION_LIMITS = (
     *(REMAINING_BUDGET, SHOTS_TO_FIT, MAX_QUBITS, ERROR_FREE_SHOTS, COMPILE_CAPACITY),
     *("queue_limit", "queue_wait", "caller_quota", "breaker", "drain", "expected_gain", "lanes", "lines"),
-    *("concurrent_calls", DATA_POLICY, TENANT_QUOTA),
+    *("concurrent_calls", DATA_POLICY, TENANT_QUOTA, MEMORY, HOST_HEALTH),
     *FLAG_LIMITS,
 )
 """The name of every limit; a metric has each from the start."""

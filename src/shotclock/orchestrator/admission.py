@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.data_policy import ANYWHERE, DataPolicy
 from shotclock.domain.memory import NO_LIMIT, MemoryLimit
-from shotclock.domain.outcome import REMAINING_BUDGET, Rejection
+from shotclock.domain.outcome import MEMORY, REMAINING_BUDGET, Rejection
 from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota
 
-MEMORY = "memory"
 MEMORY_RETRY_S = 0.1
 WINDOW_NS = NS_PER_S
 SLICE_NS = 100 * NS_PER_MS
 """The window moves by slices, so that its memory does not grow with the load."""
+
+
+def admit_all() -> Rejection | None:
+    """Of a host whose health nobody judges."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,7 @@ class AdmissionPolicy:
     quota: what each caller may have in progress.
     data: which calls may leave for the provider; the others are answered without it.
     memory: bounds the calls in progress, where `protected`.
+    refuse_by_host: refuses every call while the host's health requires that, where `protected`.
     """
 
     queue_limit: int
@@ -40,6 +45,7 @@ class AdmissionPolicy:
     quota: CallerQuota = DEFAULT_QUOTA
     data: DataPolicy = ANYWHERE
     memory: MemoryLimit = NO_LIMIT
+    refuse_by_host: Callable[[], Rejection | None] = admit_all
 
 
 @dataclass(frozen=True, slots=True)

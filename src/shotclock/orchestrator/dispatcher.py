@@ -425,6 +425,7 @@ class Orchestrator:
             return None
         return (
             self._health.refuses()
+            or self._policy.refuse_by_host()
             or refuse_by_memory(len(self._open), self._policy.memory)
             or overload(
                 self._lanes.queue_wait_ns(caller) if by_wait else 0, self._policy.overload_wait_ns, priority

@@ -19,6 +19,7 @@ from shotclock.placement.narrowing import Bools, Float64s, Narrowing, NoCandidat
 from shotclock.placement.rules import DEFAULT_RULES, NO_NEEDS, Needs, Rules
 
 MIB = 2**20
+TAKES_CALLS = "whose health policy takes calls"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +74,17 @@ class Site:
         self._load = np.full(capacity, np.nan)
         self._seen_s = np.full(capacity, -np.inf)
         self._unhealthy_until_s = np.full(capacity, -np.inf)
+        self._refusals: dict[int, tuple[str, ...]] = {}
         self._members: dict[str, Bools] = {}
         self._rtts: dict[str, _Rtts] = {}
 
     def __len__(self) -> int:
         return len(self._names)
+
+    @property
+    def refusing(self) -> frozenset[str]:
+        """The hosts whose health policy refuses calls."""
+        return frozenset(self._names[row] for row in self._refusals)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -90,6 +97,9 @@ class Site:
         self._seen_s[row] = now_s - state.age_s
         self._free[row] = np.nan if state.free_memory_bytes is None else state.free_memory_bytes
         self._load[row] = np.nan if state.load is None else state.load
+        self._refusals.pop(row, None)
+        if state.refusals:
+            self._refusals[row] = state.refusals
         if state.problems:
             self._problems[row] = state.problems
             self._unhealthy_until_s[row] = now_s - state.age_s + self.rules.quarantine_s
@@ -163,6 +173,10 @@ class Site:
 
     def _prefer_health_and_fabric(self, narrowing: Narrowing, endpoint: Endpoint, now_s: float) -> None:
         hosts = len(self._names)
+        if self._refusals:
+            takes = np.ones(hosts, dtype=np.bool_)
+            takes[list(self._refusals)] = False
+            narrowing.prefer(takes, TAKES_CALLS)
         narrowing.prefer(self._unhealthy_until_s[:hosts] <= now_s, "healthy")
         narrowing.prefer(self._membership(endpoint, hosts), f"on a fabric of {endpoint.name}")
 
@@ -226,7 +240,10 @@ class Site:
         parts += [f"{step.remaining} {step.what}" for step in narrowing.steps]
         if np.isnan(p95_ms[row]):
             parts.append(f"its RTT to {endpoint.name} is unknown or too old")
-        if row in self._problems and narrowing.is_unmet("healthy"):
+        if narrowing.is_unmet(TAKES_CALLS):
+            refusals = ", ".join(self._refusals[row])
+            parts.append(f"its health policy refuses calls, and no other is left: {refusals}")
+        elif row in self._problems and narrowing.is_unmet("healthy"):
             parts.append(f"no healthy one is left: {', '.join(self._problems[row])}")
         return "; ".join(parts)
 

@@ -20,6 +20,7 @@ def encode_host(state: HostState, endpoint: Endpoint) -> pb.HostState:
         problems=state.problems,
         endpoint=endpoint.name,
         endpoint_fabrics=sorted(endpoint.fabrics),
+        refusals=state.refusals,
     )
     if state.free_memory_bytes is not None:
         message.free_memory_bytes = state.free_memory_bytes
@@ -45,6 +46,7 @@ def decode_host(message: pb.HostState) -> tuple[HostState, Endpoint]:
         free_memory_bytes=message.free_memory_bytes if message.HasField("free_memory_bytes") else None,
         load=message.load if message.HasField("load") else None,
         problems=tuple(message.problems),
+        refusals=tuple(message.refusals),
     )
     emulated = message.endpoint_emulated if message.HasField("endpoint_emulated") else None
     endpoint = Endpoint(message.endpoint, frozenset(message.endpoint_fabrics), emulated)

@@ -548,7 +548,7 @@ class FlagReport(_message.Message):
     def __init__(self, settings: _Optional[_Mapping[str, str]] = ..., state: _Optional[str] = ..., age_s: _Optional[float] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class HostState(_message.Message):
-    __slots__ = ("name", "fabrics", "round_trips", "free_memory_bytes", "load", "problems", "endpoint", "endpoint_fabrics", "endpoint_emulated")
+    __slots__ = ("name", "fabrics", "round_trips", "free_memory_bytes", "load", "problems", "endpoint", "endpoint_fabrics", "endpoint_emulated", "refusals")
     NAME_FIELD_NUMBER: _ClassVar[int]
     FABRICS_FIELD_NUMBER: _ClassVar[int]
     ROUND_TRIPS_FIELD_NUMBER: _ClassVar[int]
@@ -558,6 +558,7 @@ class HostState(_message.Message):
     ENDPOINT_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_FABRICS_FIELD_NUMBER: _ClassVar[int]
     ENDPOINT_EMULATED_FIELD_NUMBER: _ClassVar[int]
+    REFUSALS_FIELD_NUMBER: _ClassVar[int]
     name: str
     fabrics: _containers.RepeatedScalarFieldContainer[str]
     round_trips: _containers.RepeatedCompositeFieldContainer[RoundTrips]
@@ -567,7 +568,8 @@ class HostState(_message.Message):
     endpoint: str
     endpoint_fabrics: _containers.RepeatedScalarFieldContainer[str]
     endpoint_emulated: bool
-    def __init__(self, name: _Optional[str] = ..., fabrics: _Optional[_Iterable[str]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrips, _Mapping]]] = ..., free_memory_bytes: _Optional[int] = ..., load: _Optional[float] = ..., problems: _Optional[_Iterable[str]] = ..., endpoint: _Optional[str] = ..., endpoint_fabrics: _Optional[_Iterable[str]] = ..., endpoint_emulated: _Optional[bool] = ...) -> None: ...
+    refusals: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., fabrics: _Optional[_Iterable[str]] = ..., round_trips: _Optional[_Iterable[_Union[RoundTrips, _Mapping]]] = ..., free_memory_bytes: _Optional[int] = ..., load: _Optional[float] = ..., problems: _Optional[_Iterable[str]] = ..., endpoint: _Optional[str] = ..., endpoint_fabrics: _Optional[_Iterable[str]] = ..., endpoint_emulated: _Optional[bool] = ..., refusals: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class RoundTrips(_message.Message):
     __slots__ = ("endpoint", "p50_ms", "p95_ms", "n", "age_s")
