@@ -24,7 +24,7 @@ from shotclock.domain.outcome import Decision, Done
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.subproblem_batch import SubproblemBatch
 from shotclock.placement.report import KINDS, write_report
-from shotclock.placement.rules import Rules
+from shotclock.placement.rules import Needs, Rules
 from shotclock.placement.topology import Fabric, Host, HostView
 from shotclock.wire.hosts import decode_host, encode_host
 from shotclock.wire.payload import MalformedMessageError
@@ -147,6 +147,29 @@ def test_no_placement_calls_a_host_that_refuses_while_another_takes_calls(placem
         await placer.probe_all()
         await dispatcher.solve(make_subproblem())  # none is left: the host itself refuses
         assert sum(dispatcher.calls.values()) == 21
+
+    asyncio.run(work())
+
+
+def test_needs_that_no_host_meets_are_an_error_at_the_start_and_never_move_work_later() -> None:
+    async def work() -> None:
+        needs = Needs(memory_bytes=2**30)
+        clients = {name: SlowHost(1.0, state=HostState("itself", free_memory_bytes=2**20)) for name in "ab"}
+        placer = Placer(clients, needs=needs, rules=Rules(fewest_probes=1))
+        dispatcher = PlacedDispatcher({}, placer)
+        with pytest.raises(
+            MachineError, match=r"^hosts: no host is known to have 1024 MiB free, of 2 .*; name others"
+        ):
+            await dispatcher.start()
+        clients["b"].state = HostState("itself", free_memory_bytes=2**31)
+        await placer.probe_all()
+        assert placer.choose() == "b"
+        clients["b"].state = clients["a"].state
+        await placer.probe_all()
+        assert (placer.choice.host, placer.choose()) == (None, "b")
+        silent = PlacedDispatcher({}, Placer({"a": SlowHost(None)}, needs=needs))
+        assert "no host is heard from" in await silent.start()  # it may come yet
+        await silent.close()
 
     asyncio.run(work())
 

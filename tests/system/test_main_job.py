@@ -19,7 +19,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from mtls_loopback import ScriptedDispatcher, ScriptedOperations, at_once
+from certificates import SERVER, TRAINER, Site
+from mtls_loopback import POLICY, ScriptedDispatcher, ScriptedOperations, at_once
 from shotclock.app import host
 from shotclock.app.main_job import JobProgress, MainJob, run
 from shotclock.bench.record.arm_runs import SOLVERS
@@ -28,6 +29,7 @@ from shotclock.bench.schema import TOO_FEW, ArmSummary, Latency, Ratio, Result, 
 from shotclock.bench.verify.bench_run import check_bench
 from shotclock.cli.bench import exit_code
 from shotclock.domain.circuit import STATE_VECTOR
+from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.outcome import Outcome
 from shotclock.domain.stages import Stage
 from shotclock.domain.subproblem import Subproblem
@@ -35,7 +37,7 @@ from shotclock.runtime.loop_thread import LoopThread
 from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import Settings, load
 from shotclock.wire.server import Server, serve
-from shotclock.wire.tls import Insecure
+from shotclock.wire.tls import ClientTls, ServerTls
 
 SILENT = JobProgress(lambda text: None, lambda steps, estimate: None, lambda arm, steps: None)
 
@@ -296,9 +298,16 @@ def test_a_kernel_that_harms_turns_the_positive_control_negative(
     assert all(arm.calls == longer.steps for arm in weaker.values())
 
 
+MIB = 2**20
+FREE_MIB = (512, 512, 1)
+
+
 @contextmanager
-def two_services() -> Iterator[list[str]]:
-    """Two orchestrators; the one that gets the second counted call is lost with that call in flight."""
+def three_services(site: Site) -> Iterator[tuple[list[str], ClientTls]]:
+    """Orchestrators behind mutual TLS; the one that gets the second counted call is lost with it.
+
+    Two have free memory, and the third hardly any.
+    """
     thread, servers, calls = LoopThread(), list[Server](), itertools.count(1)
     stops: list[asyncio.Task[None]] = []
 
@@ -308,13 +317,24 @@ def two_services() -> Iterator[list[str]]:
             await asyncio.wait(stops)
         return await at_once(subproblem)
 
+    security = ServerTls(site.issue(SERVER), POLICY)
+
+    def read(number: int) -> tuple[HostState, Endpoint]:
+        state = HostState(f"host-{number}", free_memory_bytes=FREE_MIB[number] * MIB)
+        return state, Endpoint("scripted", emulated=True)
+
     async def start(number: int) -> Server:
-        dispatcher = ScriptedDispatcher(partial(solve, number))
-        return await serve(dispatcher, ScriptedOperations(), "127.0.0.1:0", Insecure())
+        return await serve(
+            ScriptedDispatcher(partial(solve, number)),
+            ScriptedOperations(),
+            "127.0.0.1:0",
+            security,
+            read_host=partial(read, number),
+        )
 
     try:
-        servers += [thread.run(start(number)) for number in range(2)]
-        yield [f"127.0.0.1:{server.port}" for server in servers]
+        servers += [thread.run(start(number)) for number in range(len(FREE_MIB))]
+        yield [f"127.0.0.1:{server.port}" for server in servers], ClientTls(site.issue(TRAINER), SERVER)
     finally:
         for server in servers:
             thread.run(server.stop(0))
@@ -322,14 +342,16 @@ def two_services() -> Iterator[list[str]]:
 
 
 def check_calls_moved(arm: ArmSummary) -> None:
-    """One host was lost with a call, and the other got the rest."""
+    """One host was lost with a call, the other got the rest, and the last has too little memory for any."""
     assert (arm.provider, arm.calls, arm.outcomes) == ("scripted", 4, {"degraded": 1, "done": 3})
     placement = arm.placement
     assert placement is not None
     assert (placement.policy, sum(each.calls for each in placement.hosts.values())) == ("rtt", 4)
-    assert sorted(each.unanswered for each in placement.hosts.values()) == [0, 1]
+    *able, small = placement.hosts.items()
+    assert small[1].calls == 0
+    assert sorted(each.unanswered for _, each in able) == [0, 1]
     assert placement.moves >= 1
-    (survivor,) = [host for host, each in placement.hosts.items() if not each.unanswered]
+    (survivor,) = [host for host, each in able if not each.unanswered]
     assert placement.choices[-1].startswith(f"{survivor}: ")
 
 
@@ -338,16 +360,16 @@ def test_a_quick_run_has_a_slow_emulated_arm_on_the_virtual_clock(
 ) -> None:
     """Its subproblems leave terms out, and its host has two devices of eight partitions; it says both.
 
-    A third arm's calls go to two services, of which one is lost.
+    A third arm's calls go to services behind mutual TLS, of which one is lost and one has too little memory.
     """
     arm, remote = "hybrid-public-cloud", "hybrid-hosts"
-    quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None)
-    with two_services() as hosts:
+    with three_services(Site.at(tmp_path / "certificates")) as (hosts, security):
+        quick = MainJob(tmp_path / "run", quick=True, clock="wall", metrics_port=None, security=security)
         flags = {
             "bench": {"arms": ("classical-only", arm, remote), "steps": 4, "seeds": 1, "hosts": tuple(hosts)},
             "kernel": {"n": 4, "every": 2, "sparse": True},
             "arm": {remote: {"every": 1}},
-            "placement": {"root": str(shared_machine("mi300x-cpx"))},
+            "placement": {"root": str(shared_machine("mi300x-cpx")), "needs_memory_mib": 256},
         }
         summary, folder = run(load(None, flags), quick, SILENT)
     check_calls_moved(summary.arms[remote])

@@ -11,7 +11,7 @@ from shotclock.app.arms_on_hosts import open_hosts
 from shotclock.app.check_names import refuse_unknown_workload, workloads
 from shotclock.app.host import Host, VirtualHost
 from shotclock.app.ledger_factory import LedgerFactory
-from shotclock.app.placed import PlacedDispatcher
+from shotclock.app.placed import PlacedDispatcher, find_needs
 from shotclock.app.quantum_path import (
     FEWEST_FITTED_SHOTS,
     PathPolicy,
@@ -207,7 +207,10 @@ class Builder:
         if isinstance(host, VirtualHost):
             raise SettingsError(f"{arm.name}: the virtual clock cannot skip the waits of other processes")
         host.run(host.threads.run(warm_solvers))
-        opened = host.run(open_hosts(bench.hosts, self._security, bench.placement, recorder, self._sample()))
+        needs = find_needs(self._settings)
+        opened = host.run(
+            open_hosts(bench.hosts, self._security, bench.placement, recorder, self._sample(), needs)
+        )
         policy = self._policy(arm, quantum, opened.predicted_p95_s)
         lane = self._calling(arm, opened.dispatcher, lambda: policy, quantum, recorder, host)
         facts = self._facts(arm, None, opened.provider, policy, None, host)

@@ -14,6 +14,7 @@ from shotclock.domain.recorders import ClientRecorder
 from shotclock.domain.status import Status
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.race import classical
+from shotclock.placement.rules import Needs
 from shotclock.solvers.fallback import Classical
 from shotclock.wire.channels import connect
 from shotclock.wire.operations import GrpcOperations
@@ -45,16 +46,19 @@ async def open_hosts(
     placement: PlacementName,
     recorder: ClientRecorder,
     sample: Subproblem,
+    needs: Needs,
 ) -> OpenHosts:
     """Connects, and calls every host once with `sample`; hosts that do not answer may answer later.
 
-    Raises MachineError where none answers, SettingsError where a target is invalid.
+    Raises MachineError where none answers or has what the work must have, SettingsError where a target is
+    invalid.
     """
     solver = Classical()
     dispatcher = await connect_hosts(
         targets,
         security,
         placement,
+        needs=needs,
         fallback=lambda subproblem: classical(subproblem, solver),
         recorder=recorder,
     )

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from shotclock.app.host import WallHost, workers_policy
-from shotclock.app.memory_watch import MIB, MemoryWatch
-from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
+from shotclock.app.memory_watch import MemoryWatch
+from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts, find_needs
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.traces import open_tracer
 from shotclock.domain.errors import SettingsError
@@ -189,7 +189,7 @@ def attach(
         validate = ignore_value
         dispatcher: Dispatcher
         if target:
-            needs = Needs(memory_bytes=tree.placement.needs_memory_mib * MIB)
+            needs = find_needs(tree)
             dispatcher, end = remote, _ = _remote(host, target, security, placement, needs, recorder, tracer)
             validate = partial(_report_value, host, remote, run, kernel.name)
         else:

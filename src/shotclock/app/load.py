@@ -12,7 +12,7 @@ from shotclock import __version__
 from shotclock.app.check_user_circuit import check
 from shotclock.app.host import VirtualHost
 from shotclock.app.load_generator import FinishedRun, LoadTarget, ProcessGenerator, make_first_calls
-from shotclock.app.placed import PlacementName
+from shotclock.app.placed import PlacementName, find_needs
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.service import Service
 from shotclock.app.sizes import find_couplings
@@ -206,7 +206,8 @@ def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Gener
         remote = RemoteTarget((f"127.0.0.1:{service.start().grpc_port}",), Insecure())
         cleanup.callback(service.close)  # after a failed start, everything is closed already
         target = DEDICATED
-    generator = ProcessGenerator(remote.targets, remote.security, requests, remote.placement)
+    needs = find_needs(settings)
+    generator = ProcessGenerator(remote.targets, remote.security, requests, remote.placement, needs)
     cleanup.callback(generator.close)
     return generator, target or str(remote)
 

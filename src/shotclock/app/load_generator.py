@@ -21,6 +21,7 @@ from shotclock.domain.errors import MachineError, ShotclockError
 from shotclock.domain.outcome import Degraded, Done, Executed, Failed, Late, Shed, why_no_samples
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.subproblem import Subproblem
+from shotclock.placement.rules import NO_NEEDS, Needs
 from shotclock.wire.channels import connect
 from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
@@ -58,12 +59,13 @@ class ProcessGenerator:
         security: ClientTls | Insecure,
         requests: Sequence[Request],
         placement: PlacementName = "rtt",
+        needs: Needs = NO_NEEDS,
     ) -> None:
         context = multiprocessing.get_context("spawn")
         self._connection, theirs = context.Pipe()
         self._process = context.Process(
             target=_serve_plans,
-            args=(theirs, targets, security, requests, placement),
+            args=(theirs, targets, security, requests, placement, needs),
             name="shotclock-load",
             daemon=True,
         )
@@ -121,12 +123,13 @@ def _serve_plans(
     security: ClientTls | Insecure,
     requests: Sequence[Request],
     placement: PlacementName,
+    needs: Needs,
 ) -> None:
     """Runs in the child: runs plans until it receives None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # only the parent handles Ctrl-C, and sends None
     with asyncio.Runner(loop_factory=_precise_loop) as runner:
         try:
-            dispatcher = runner.run(_dispatcher(targets, security, placement))
+            dispatcher = runner.run(_dispatcher(targets, security, placement, needs))
             connection.send(runner.run(_warm_up(targets, security, dispatcher, requests)))
             while (message := connection.recv()) is not None:
                 plan, number = message
@@ -155,10 +158,10 @@ def _precise_loop() -> asyncio.AbstractEventLoop:
 
 
 async def _dispatcher(
-    targets: tuple[str, ...], security: ClientTls | Insecure, placement: PlacementName
+    targets: tuple[str, ...], security: ClientTls | Insecure, placement: PlacementName, needs: Needs
 ) -> GrpcDispatcher | PlacedDispatcher:
     if len(targets) > 1:
-        return await connect_hosts(targets, security, placement)
+        return await connect_hosts(targets, security, placement, needs=needs)
     return GrpcDispatcher(connect(targets[0], security))
 
 

@@ -13,7 +13,7 @@ from typing import Literal, Protocol
 
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.circuit_batch import CircuitBatch, Deliver
-from shotclock.domain.errors import SettingsError, ShotclockError
+from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
 from shotclock.domain.hosts import Endpoint, HostState
 from shotclock.domain.outcome import Cause, CircuitOutcome, Decision, Degraded, Failed, Outcome, ProviderFault
 from shotclock.domain.ports import Dispatcher
@@ -21,9 +21,10 @@ from shotclock.domain.recorders import ClientRecorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch
 from shotclock.domain.trace import Tracer
-from shotclock.placement.policy import Choice, Site
+from shotclock.placement.policy import MIB, Choice, Site
 from shotclock.placement.rtt import RttWindow, add_round_trips
 from shotclock.placement.rules import NO_NEEDS, Needs, Rules
+from shotclock.settings import Settings
 from shotclock.wire.channels import connect
 from shotclock.wire.client import UNCOUNTED, Fallback, GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
@@ -85,13 +86,14 @@ class Placer:
         self._random = random.Random(seed)
         self._endpoint = Endpoint("QPU")
         self.choice = Choice(None, "no host has answered yet")
+        self._last = min(clients)
         self.choices: deque[str] = deque(maxlen=MOST_CHOICES)
         self.moves = 0
 
     def choose(self) -> str:
-        """The host's name; the first by name while none has answered."""
+        """The host's name; the first by name while none has answered, the last one while none is fit."""
         if self.placement == "rtt":
-            return self.choice.host or min(self._clients)
+            return self._last
         taking = sorted(self._clients.keys() - self._site.refusing) or sorted(self._clients)
         if self.placement == "random":
             return self._random.choice(taking)
@@ -152,6 +154,7 @@ class Placer:
                 self.choices.append(str(choice))
             log.info("quantum calls go to %s: %s", choice.host, choice.because)
         self.choice = choice
+        self._last = choice.host or self._last
 
 
 class PlacedDispatcher:
@@ -172,8 +175,13 @@ class PlacedDispatcher:
         self.unanswered = dict.fromkeys(hosts, 0)
 
     async def start(self) -> str:
-        """Probes every host as often as its RTT needs to count, then goes on; returns why it chose."""
+        """Probes every host as often as its RTT needs to count, then goes on; returns why it chose.
+
+        Raises MachineError where hosts answer and none has what the work must have.
+        """
         await self.placer.probe_all(RULES.fewest_probes)
+        if self.placer.placement == "rtt" and self.placer.choice.lacks_needs:
+            raise MachineError(f"hosts: {self.placer.choice.because}; name others, or ask for less")
         self._probing = asyncio.create_task(self.placer.keep_current())
         return str(self.placer.choice)
 
@@ -263,7 +271,8 @@ async def connect_hosts(
 ) -> PlacedDispatcher:
     """A dispatcher over the services of these hosts, HOST:PORT each; every one is probed before it returns.
 
-    Raises SettingsError where a target is invalid or named twice.
+    Raises SettingsError where a target is invalid or named twice, MachineError where hosts answer and none
+    has what the work must have.
     """
     if len(set(targets)) < len(targets):
         raise SettingsError(f"hosts: each must be named once (got {', '.join(targets)})")
@@ -277,8 +286,17 @@ async def connect_hosts(
         closes += [dispatcher.close, operations.close]
     clients = {target: host.client for target, host in hosts.items()}
     placed = PlacedDispatcher(hosts, Placer(clients, placement, needs=needs), closes)
-    log.info("placement: %s", await placed.start())
+    try:
+        log.info("placement: %s", await placed.start())
+    except BaseException:
+        await placed.close()
+        raise
     return placed
+
+
+def find_needs(settings: Settings) -> Needs:
+    """What quantum-bound work must have of its host, by `[placement]`."""
+    return Needs(memory_bytes=settings.placement.needs_memory_mib * MIB)
 
 
 def _now_s() -> float:

@@ -29,11 +29,13 @@ class Choice:
     host: its name; None where there is no candidate.
     because: one line.
     steps: the rules that removed candidates, in order.
+    lacks_needs: hosts have reported, and none has what the work must have.
     """
 
     host: str | None
     because: str
     steps: tuple[Step, ...] = ()
+    lacks_needs: bool = False
 
     def __str__(self) -> str:
         return f"{self.host or 'no host'}: {self.because}"
@@ -126,7 +128,8 @@ class Site:
         try:
             self._require(narrowing, endpoint, needs, now_s)
         except NoCandidateError as error:
-            return Choice(None, str(error), tuple(narrowing.steps))
+            is_heard = bool((self._seen_s[: len(self)] >= now_s - self.rules.gone_s).any())
+            return Choice(None, str(error), tuple(narrowing.steps), lacks_needs=is_heard)
         self._prefer_health_and_fabric(narrowing, endpoint, now_s)
         p95_ms = self._prefer_rtt(narrowing, endpoint, now_s)
         stays = self._keep_current(narrowing, current)

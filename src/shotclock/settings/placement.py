@@ -28,7 +28,8 @@ class PlacementSettings(Branch):
     memory_share: of free HBM and of free host memory that calls in flight may take.
     on_memory_full: when no more calls fit: block (training waits for an earlier call) or refuse (a due call
         is not made, and counted).
-    needs_memory_mib: free accelerator memory of a host that `attach` may choose, MiB; 0 asks for none.
+    needs_memory_mib: free accelerator memory of a host that `attach`, `load --hosts` and `bench --hosts` may
+        choose, MiB; 0 asks for none.
     endpoint: HOST:PORT or URL of the QPU's endpoint, to which round trips are measured; "" measures none.
     endpoint_fabrics: identities of the fabric domains that reach the QPU without the network.
     fabrics: identities of the fabric domains of this host, beside those that its drivers tell.
