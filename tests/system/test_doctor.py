@@ -13,9 +13,12 @@ import typer
 
 from certificates import SERVER, Site
 from ibm_endpoint import TOKEN, IbmEndpoint, start_endpoint
+from shotclock.app.doctor import Check, environment
 from shotclock.cli.doctor import doctor
 from shotclock.providers import ibm, qrmi, registry
+from shotclock.settings import PlacementSettings, Settings
 from tampering import NONSENSE, tampering
+from topology_trees import build
 
 Ran = tuple[int, Any]
 Doctor = Callable[..., Ran]
@@ -143,6 +146,29 @@ def test_a_sampler_of_ones_own_is_reachable(run_doctor: Doctor) -> None:
     code, document = run_doctor("", "--provider", "decimal:Decimal")
     assert code == CODES["environment"]
     assert "must return a Provider" in check(document, "reachable")["said"]
+
+
+def test_a_hosts_health_is_shown_with_what_follows(
+    tmp_path: Path, shared_machine: Callable[[str], Path]
+) -> None:
+    def find(root: Path, **actions: Any) -> dict[str, Check]:
+        record = str(tmp_path / "components.json")
+        placement = PlacementSettings(root=str(root), acknowledged=record, **actions)
+        return {each.name: each for each in environment(Settings(placement=placement))}
+
+    assert find(shared_machine("cpu"))["host"] == Check("host", True, "nothing wrong is known")
+    root = build("ualink", tmp_path / "tree")
+    (root / "sys/bus/pci/devices/0000:25:00.0/ras/features").write_text("feature mask: 0x3e\n")
+    text = "0000:25:00.0: ECC of HBM is off; errors of memory are not seen"
+    fix = "enable ECC and load the driver again"
+    for action, ok in (("degrade", True), ("refuse", False)):
+        key = "placement.on_ecc_off"
+        assert find(root, on_ecc_off=action)[key] == Check(key, ok, f"{text}: {action}", fix)
+    assert "never acknowledged in" in find(root, on_change="refuse")["placement.on_change"].said
+    assert not find(tmp_path / "missing")["placement.root"].ok
+    others = find(shared_machine("cxl"))["host"]
+    assert (others.ok, others.fix) == (True, "see `shotclock topology`")
+    assert others.said.startswith("1 problem: CXL pci:0000:36:00.0: the memory of dax1.0")
 
 
 def test_a_template_store_that_cannot_be_written_is_a_warning(run_doctor: Doctor) -> None:

@@ -58,9 +58,10 @@ def test_what_is_unknown_is_not_in_the_document_but_its_reason_is(tmp_path: Path
 
 
 def test_the_outline_of_a_host_with_fabrics(shared_machine: Callable[[str], Path]) -> None:
-    lines = run("--root", str(shared_machine("cxl"))).splitlines()
+    root = shared_machine("cxl")
+    lines = run("--root", str(root)).splitlines()
     assert lines[:7] == [
-        "cxl-612 (Linux 6.12.0-1-amd64)",
+        f"cxl-612 (Linux 6.12.0-1-amd64), from {root}",
         "  accelerators: this host computes on its CPUs alone: no AMD or NVIDIA device is on its PCI bus",
         "  fabrics",
         "    xgmi   unavailable: KFD lists no XGMI link",
@@ -122,6 +123,30 @@ def test_the_default_record_is_not_compared_with_another_machine(
 def test_a_root_that_is_not_a_folder_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(ShotclockError, match=r"--root .*missing: is not a folder"):
         run("--root", str(tmp_path / "missing"))
+
+
+def test_the_setting_names_this_hosts_tree_and_the_flag_another_machines(tmp_path: Path) -> None:
+    own, config = build("mi300x-spx", tmp_path / "host"), tmp_path / "settings.toml"
+    placement = f'acknowledged = "{tmp_path / "components.json"}"\nfabrics = ["cxl 7"]\nrack = "row-7"'
+    config.write_text(f'[placement]\nroot = "{own}"\n{placement}\n')
+    words = ("--config", str(config))
+    (host,) = json.loads(run("--json", *words))["hosts"]
+    assert host["source"] == f"{own}, this host's by placement.root"
+    assert "cxl 7" in host["fabric_domains"]
+    assert (
+        run(*words)
+        .splitlines()[0]
+        .endswith(f", from {own}, this host's by placement.root, rack row-7 by label, read 0 s ago")
+    )
+    other = build("cpu", tmp_path / "other")
+    (host,) = show(other, *words)["hosts"]
+    assert (host["source"], "cxl 7" in host["fabric_domains"]) == (str(other), False)
+    run(*words, "acknowledge")
+    assert show(own, *words)["changes"] == []
+    assert "amdgpu" in (tmp_path / "components.json").read_text()
+    config.write_text(f'[placement]\nroot = "{tmp_path / "missing"}"\n')
+    with pytest.raises(ShotclockError, match=r"^placement\.root: .*missing is not a folder; name one"):
+        run(*words)
 
 
 def test_this_machine_is_shown_whatever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,6 +21,7 @@ from shotclock.app.memory_watch import MemoryWatch
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts, find_needs
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.traces import open_tracer
+from shotclock.app.watched_calls import NO_WATCH, HostWatch
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import CallCounts
 from shotclock.domain.outcome import Answer, Decision
@@ -147,6 +148,8 @@ def attach(
     settings: the settings file; without one, the defaults (the EMULATED provider). With a target, only its
         `[traces]` and `[placement]` are used, and the sizes in `[kernel]` and `[quantum]` to bound calls by
         free memory.
+    observers: called with each finished call; its `around` has what accelerators, RDMA ports and CXL memory
+        of this host did meanwhile, where there are any.
     run: the name of this training run; flags keep its calls on one side of a share.
 
     Under torchrun all ranks must attach; only rank zero has an orchestrator or a connection. Raises
@@ -162,19 +165,20 @@ def attach(
     tracer, end_traces = open_tracer(tree.traces if is_calling else TracesSettings(), SERVICE, SystemClock())
 
     memory = MemoryWatch(tree)
+    watch = HostWatch.open(Path(tree.placement.root)) if observers and is_calling else NO_WATCH
 
     def open_attachment(caller: Caller, clock: Clock) -> hook.Attached:
         return hook.attach(
             optimizer,
             model=model,
             kernel=kernel,
-            caller=RunCaller(caller, run) if run else caller,
+            caller=watch.wrap(RunCaller(caller, run) if run else caller, ""),
             clock=clock,
             policy=policy,
             loss=loss,
             on_stale=on_stale,
             stale_limit=stale_limit,
-            observers=observers,
+            observers=watch.inform(observers),
             audit=audit,
             recorder=recorder,
             tracer=tracer,
@@ -197,6 +201,7 @@ def attach(
         memory.start()
         training = open_attachment(host.caller(dispatcher), host.clock)
     except BaseException:
+        watch.close()
         memory.close()
         host.close()
         end_traces()
@@ -208,6 +213,7 @@ def attach(
     ending.callback(end_traces)
     ending.callback(host.close)
     ending.callback(memory.close)
+    ending.callback(watch.close)
     ending.callback(end)
     ending.callback(atexit.unregister, host.close)
     return Quantum(training, metrics, ending.close, validate)

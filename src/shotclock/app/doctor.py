@@ -16,13 +16,16 @@ from typing import TypeVar
 
 from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
+from shotclock.app.host_health import judge_host, name_key
 from shotclock.app.memory_watch import find_point
 from shotclock.bench.numbers import limit, money, number
 from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Template
 from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError, ShotclockError
+from shotclock.domain.plural import count
 from shotclock.domain.ports import Job, Provider
 from shotclock.emulator import device as devices
 from shotclock.emulator import profile as profiles
+from shotclock.placement.health import FIXES
 from shotclock.placement.same_host import same_host
 from shotclock.providers import registry
 from shotclock.providers.edge import describe, translate_errors
@@ -72,7 +75,7 @@ def environment(settings: Settings) -> tuple[Check, ...]:
     certificates = _certificates(settings.serve)
     store, circuits = _store(settings.circuits.store_folder), _circuit_limits(settings.circuits.limits)
     limits = (_workers(settings.workers), _descriptors(settings.serve))
-    own = (store, circuits, *limits, _memory(settings), _data_policy(settings))
+    own = (store, circuits, *limits, _memory(settings), *_health(settings), _data_policy(settings))
     return (_python(), *packages, *own, *certificates, *fabrics)
 
 
@@ -168,6 +171,26 @@ def _memory(settings: Settings) -> Check:
         return Check("memory", True, "free memory is not known, so that it bounds no calls")
     fix = "" if point.calls else "free some, raise placement.memory_share, or lower quantum.shots"
     return Check("memory", bool(point.calls), str(point), fix)
+
+
+def _health(settings: Settings) -> tuple[Check, ...]:
+    """What is wrong with this host, with the setting of what follows; only a refusal is a failure."""
+    root = Path(settings.placement.root)
+    if not root.is_dir():
+        return (
+            Check(
+                "placement.root", False, f"{root} is not a folder", "name one with this host's sys and proc"
+            ),
+        )
+    findings, others = judge_host(settings, root)
+    checks = [
+        Check(name_key(each.cause), each.action != "refuse", f"{each.text}: {each.action}", FIXES[each.cause])
+        for each in findings
+    ]
+    if others:
+        fix = "see `shotclock topology`"
+        checks.append(Check("host", True, f"{count(len(others), 'problem')}: {'; '.join(others[:3])}", fix))
+    return tuple(checks) or (Check("host", True, "nothing wrong is known"),)
 
 
 def _data_policy(settings: Settings) -> Check:

@@ -104,18 +104,27 @@ def find_rules(settings: Settings) -> HealthRules:
 
 def check_host(settings: Settings, root: Path = Path("/")) -> tuple[str, ...]:
     """Warnings of this instant. Raises MachineError where a finding's action is to refuse."""
-    rules, tree = find_rules(settings), Tree(root)
-    if settings.placement.on_change == "refuse" and read_acknowledged(settings) is None:
-        raise MachineError(
-            "placement.on_change: the versions of this host's drivers and firmware were never "
-            f"acknowledged in {settings.placement.acknowledged_file}; run `shotclock topology acknowledge`"
-        )
-    findings = HealthJudge(tree, rules).judge(read_host(tree, FILES_ALONE))
+    findings, _ = judge_host(settings, root)
     for each in findings:
         if each.action == "refuse":
-            raise MachineError(f"placement.{_name_key(each.cause)}: {each}")
+            raise MachineError(f"{name_key(each.cause)}: {each}")
     return tuple(map(str, findings))
 
 
-def _name_key(cause: Cause) -> str:
-    return f"on_{cause}"
+def judge_host(settings: Settings, root: Path) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """What is wrong at this instant, and the problems that no action decides on."""
+    tree = Tree(root)
+    view = read_host(tree, FILES_ALONE)
+    findings = HealthJudge(tree, find_rules(settings)).judge(view)
+    if settings.placement.on_change == "refuse" and read_acknowledged(settings) is None:
+        never = (
+            "the versions of this host's drivers and firmware were never acknowledged in "
+            f"{settings.placement.acknowledged_file}"
+        )
+        findings = (Finding("change", never, "refuse"), *findings)
+    return findings, list_other_problems(view)
+
+
+def name_key(cause: Cause) -> str:
+    """The setting of what follows."""
+    return f"placement.on_{cause}"

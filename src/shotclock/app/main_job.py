@@ -23,12 +23,12 @@ from shotclock.app.host_health import check_host
 from shotclock.app.memory_watch import MemoryWatch
 from shotclock.app.representative import measure_iteration
 from shotclock.app.site import Site
-from shotclock.app.watched_calls import HostWatch
+from shotclock.app.watched_calls import HostWatch, name_call
 from shotclock.bench.columns import mark_origin
 from shotclock.bench.judge.gates import Threshold, resolve
 from shotclock.bench.judge.summarise import RunFacts, summarise
 from shotclock.bench.record.arm_runs import HOSTS, Arm
-from shotclock.bench.record.drive import DrivePlan, Log, drive
+from shotclock.bench.record.drive import DrivePlan, Log, Surroundings, drive
 from shotclock.bench.record.folder import RunFolder, environment
 from shotclock.bench.record.hdr import write_hdr
 from shotclock.bench.record.rows import table
@@ -127,7 +127,7 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
         began_s = time.monotonic()
         lanes = [arm.lane for arm in running]
-        log = drive(lanes, _plan(settings), progress.advance, controls, watch.surroundings())
+        log = drive(lanes, _plan(settings), progress.advance, controls, _describe_surroundings(watch))
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
         wall_s = time.monotonic() - began_s
     progress.phase("writing the run folder and its report")
@@ -165,6 +165,11 @@ def _open_watches(settings: Settings, cleanup: ExitStack) -> tuple[HostWatch, Me
     cleanup.callback(memory.close)
     memory.start()
     return watch, memory
+
+
+def _describe_surroundings(watch: HostWatch) -> Surroundings:
+    """For the driver."""
+    return Surroundings(len(watch.accelerators), lambda *call: watch.take(name_call(*call)))
 
 
 def _stop(arm: RunningArm, charges: dict[str, Charges]) -> None:

@@ -34,6 +34,7 @@ from shotclock.settings import Settings
 
 PROBE_TIMEOUT_S = 2.0
 ADVICE = "check them, then run `shotclock topology acknowledge`"
+THIS_MACHINE = "this machine"
 UNKNOWN_AGE = Absent("a tree may be of any age")
 NOT_MEASURED = Absent("was not measured")
 IN_PROCESS = Absent("the provider is in the orchestrator's process; placement.endpoint names a QPU's address")
@@ -56,14 +57,14 @@ class View:
 
 
 def read_view(settings: Settings, roots: Sequence[Path]) -> View:
-    """Of the trees below these folders, a host each."""
-    trees = [Tree(root) for root in _check_roots(roots)]
+    """Of the trees below these folders, a host each; without one, of this host's by `placement.root`."""
+    trees = [Tree(root) for root in choose_roots(settings, roots)]
     label = settings.placement.rack if len(trees) == 1 else ""
     endpoint = make_endpoint(settings)
     hosts = name_apart([_report_tree(settings, tree, label) for tree in trees])
     edges = []
     for tree, each in zip(trees, hosts, strict=True):
-        rtt, transport = _measure(settings) if tree.is_this_machine else (NOT_MEASURED, "in process")
+        rtt, transport = _measure(settings) if _is_this_host(settings, tree) else (NOT_MEASURED, "in process")
         capabilities = list_capabilities(
             is_same_host=not settings.placement.endpoint,
             has_accelerator=bool(each.host.accelerators),
@@ -71,7 +72,9 @@ def read_view(settings: Settings, roots: Sequence[Path]) -> View:
         )
         edges.append(Edge(each.host.name, endpoint.name, transport, rtt, capabilities))
     # the default file is about this machine, not about the one whose tree is read
-    compares = len(trees) == 1 and (trees[0].is_this_machine or settings.placement.acknowledged != "auto")
+    compares = len(trees) == 1 and (
+        _is_this_host(settings, trees[0]) or settings.placement.acknowledged != "auto"
+    )
     record = read_record(_record_file(settings)) if compares else None
     changes = find_changes(record, hosts[0].host.components) if record else ()
     unknown = tuple(f"{change}; {ADVICE}" for change in needs_acknowledgement(changes))
@@ -80,7 +83,15 @@ def read_view(settings: Settings, roots: Sequence[Path]) -> View:
     return View(graph, changes, record.at if record else "", compares=len(trees) == 1)
 
 
-def _check_roots(roots: Sequence[Path]) -> Sequence[Path]:
+def choose_roots(settings: Settings, roots: Sequence[Path]) -> Sequence[Path]:
+    """Those of `--root`, else `placement.root` alone. Raises SettingsError where one is not a folder."""
+    if not roots:
+        root = Path(settings.placement.root)
+        if not root.is_dir():
+            raise SettingsError(
+                f"placement.root: {root} is not a folder; name one that holds this host's sys and proc"
+            )
+        return [root]
     for root in roots:
         if not root.is_dir():
             raise SettingsError(
@@ -91,15 +102,23 @@ def _check_roots(roots: Sequence[Path]) -> Sequence[Path]:
     return roots
 
 
+def _is_this_host(settings: Settings, tree: Tree) -> bool:
+    """Whether the tree is of the machine that reads it, possibly where a container has it."""
+    return tree.root in (Path("/"), Path(settings.placement.root).resolve())
+
+
 def _report_tree(settings: Settings, tree: Tree, label: str) -> ReportedHost:
     view = read_host(tree, totals=ask_torch(tree), rack=label)
     fabrics = list_domains(view.host)
-    if tree.is_this_machine:
+    is_this_host = _is_this_host(settings, tree)
+    if is_this_host:
         fabrics |= frozenset(settings.placement.fabrics)
     free_bytes = sum_free_memory(view.host.accelerators)
     state = HostState(view.host.name, fabrics, free_memory_bytes=free_bytes)
-    source = "this machine" if tree.is_this_machine else str(tree.root)
-    return ReportedHost(view.host, view.problems, source, state, 0.0 if tree.is_this_machine else UNKNOWN_AGE)
+    source = str(tree.root)
+    if is_this_host:
+        source = THIS_MACHINE if tree.is_this_machine else f"{source}, this host's by placement.root"
+    return ReportedHost(view.host, view.problems, source, state, 0.0 if is_this_host else UNKNOWN_AGE)
 
 
 def _measure(settings: Settings) -> tuple[Rtt | Absent, str]:
@@ -123,8 +142,9 @@ def write_labels(
     if len(roots) > 1 and (rack or mask):
         name = "--rack" if rack else "--mask"
         raise SettingsError(f"{name}: is of one host; leave it out with several --root")
-    label = rack or settings.placement.rack if len(roots) == 1 else ""
-    hosts = name_apart([_report_tree(settings, Tree(root), label) for root in _check_roots(roots)])
+    chosen = choose_roots(settings, roots)
+    label = rack or settings.placement.rack if len(chosen) == 1 else ""
+    hosts = name_apart([_report_tree(settings, Tree(root), label) for root in chosen])
     endpoint = settings.placement.endpoint or (
         settings.quantum.device if settings.quantum.provider != "emulated" else ""
     )
@@ -144,8 +164,11 @@ def write_labels(
     return [folder / name for name in contents]
 
 
-def acknowledge(settings: Settings, root: Path) -> int:
-    """Writes this machine's versions to the record; returns how many."""
+def acknowledge(settings: Settings, roots: Sequence[Path]) -> int:
+    """Writes the machine's versions to the record; returns how many."""
+    if len(roots) > 1:
+        raise SettingsError("--root: versions are acknowledged of one machine at a time; name one")
+    (root,) = choose_roots(settings, roots)
     components = read_host(Tree(root), Absent("versions are read from files")).host.components
     write_record(_record_file(settings), components, datetime.now(UTC))
     return len(components)

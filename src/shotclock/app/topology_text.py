@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 
-from shotclock.app.topology import View
+from shotclock.app.topology import THIS_MACHINE, View
 from shotclock.app.topology_document import percentiles
 from shotclock.domain.hosts import Rtt
 from shotclock.domain.plural import count
@@ -27,7 +27,7 @@ def outline(view: View) -> Iterator[str]:
     """Lines without colour."""
     topology = view.topology
     for each in topology.hosts:
-        yield from _describe_host(each, has_source=len(topology.hosts) > 1)
+        yield from _describe_host(each, has_source=len(topology.hosts) > 1 or each.source != THIS_MACHINE)
     yield from (f"{each.host} is not in this graph: {each.because}" for each in topology.unreachable)
     if len(topology.hosts) > 1:
         yield "fabric domains"
@@ -83,7 +83,7 @@ def _describe_place(each: ReportedHost, has_source: bool) -> str:
     words = [f"from {each.source}"] if has_source else []
     if not isinstance(each.host.rack, Absent):
         words.append(f"rack {each.host.rack.name} by {each.host.rack.source}")
-    if not isinstance(each.age_s, Absent) and each.source != "this machine":
+    if not isinstance(each.age_s, Absent) and each.source != THIS_MACHINE:
         words.append(f"read {each.age_s:.0f} s ago{', stale' if each.is_stale else ''}")
     return f", {', '.join(words)}" if words else ""
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from shotclock.bench.record.drive import Surroundings
 from shotclock.domain.host_figures import NOT_READ, AcceleratorFacts, AroundCall
+from shotclock.domain.iteration import FinishedCall
 from shotclock.domain.outcome import Decision, Outcome
 from shotclock.domain.ports import Caller, Pending
 from shotclock.domain.subproblem import Subproblem
 from shotclock.placement.figures.call_watch import CallWatch
 from shotclock.placement.figures.reading import CallReader
 from shotclock.placement.tree import Tree
+from shotclock.training.observe import CallObserver
+
+OBSERVER_WAIT_S = 0.05
+"""For the reading at a call's end, on the training thread: a driver that takes longer leaves no figures."""
 
 
 def name_call(arm: str, seed: int, request_id: str) -> str:
@@ -51,14 +55,26 @@ class HostWatch:
         """What was read around a call, by prefix and request id, once."""
         return NOT_READ if self.watch is None else self.watch.take(name)
 
-    def surroundings(self) -> Surroundings:
-        """For the driver of a benchmark."""
-        return Surroundings(len(self.accelerators), lambda *call: self.take(name_call(*call)))
+    def inform(self, observers: Sequence[CallObserver]) -> Sequence[CallObserver]:
+        """The observers, each with what was read around the call in its record."""
+        if self.watch is None or not observers:
+            return observers
+        watch = self.watch
+
+        def observe(call: FinishedCall) -> None:
+            informed = replace(call, around=watch.take(call.request_id, OBSERVER_WAIT_S))
+            for observer in observers:
+                observer(informed)
+
+        return (observe,)
 
     def close(self) -> None:
         """Ends the readings."""
         if self.watch is not None:
             self.watch.close()
+
+
+NO_WATCH = HostWatch((), "is not read", None)
 
 
 @dataclass(frozen=True, slots=True)

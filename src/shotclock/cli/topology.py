@@ -30,7 +30,6 @@ Hosts = Annotated[
 ]
 Svg = Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the graph, too.")]
 Config = Annotated[Path | None, typer.Option(help="Settings file (TOML).")]
-HERE = Path("/")
 
 
 @topology.callback(invoke_without_command=True)
@@ -68,7 +67,7 @@ def show_topology(
 
         view = read_hosts(split_hosts(hosts), security)
     else:
-        view = read_view(settings, root or [HERE])
+        view = read_view(settings, root or [])
     if svg is not None:
         _draw(view, svg)
     if json:
@@ -99,14 +98,11 @@ def acknowledge_versions(context: typer.Context, *, config: Config = None, json:
     parent = context.parent.params if context.parent else {}
     roots, config, json = _roots(parent), config or parent["config"], json or parent["json"]
     from shotclock.app.topology import acknowledge  # noqa: PLC0415 - as above
-    from shotclock.domain.errors import SettingsError  # noqa: PLC0415
     from shotclock.domain.plural import count  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
-    if len(roots) > 1:
-        raise SettingsError("--root: versions are acknowledged of one machine at a time; name one")
     settings = load(config, {})
-    number = acknowledge(settings, roots[0])
+    number = acknowledge(settings, roots)
     file = settings.placement.acknowledged_file
     if json:
         echo_json(json_text.dumps({"acknowledged": number, "file": file}))
@@ -142,4 +138,4 @@ def _roots(parent: dict[str, Any]) -> list[Path]:
 
     if parent["hosts"] is not None:
         raise SettingsError("--hosts: shows hosts alone; run this command on each of them")
-    return parent["root"] or [HERE]
+    return parent["root"] or []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shotclock.domain.host_figures import NOT_READ, AroundCall
 from shotclock.domain.outcome import Decision, Outcome, Winner
 from shotclock.domain.stages import StageTiming
 from shotclock.domain.subproblem import Subproblem
@@ -58,6 +59,7 @@ class FinishedCall:
     outcome: how the call ended.
     applied: what became of the answer.
     dense, surrogate_error: see `Proposal`.
+    around: what accelerators and fabrics did meanwhile, for observers of a loop that has `shotclock.attach`.
     """
 
     step: int
@@ -74,6 +76,7 @@ class FinishedCall:
     applied: Applied
     dense: Subproblem | None = None
     surrogate_error: float = 0.0
+    around: AroundCall = NOT_READ
 
 
 @dataclass(frozen=True, slots=True)

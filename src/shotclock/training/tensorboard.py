@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 from torch.utils.tensorboard import SummaryWriter
 
 from shotclock.domain.budget import NS_PER_MS
@@ -11,6 +13,8 @@ from shotclock.domain.outcome import Decision, Degraded, Done
 
 class TensorBoard:
     """A CallObserver. Figures of an emulated QPU have a separate tag, `shotclock-EMULATED/`.
+
+    Those of the host around a call are in `shotclock-host/`, each where it is known.
 
     writer: the caller chooses its folder and closes it.
     """
@@ -29,6 +33,9 @@ class TensorBoard:
         self._scalar(f"{group}/raw_gain", outcome.provenance.raw_gain, call.step)
         self._scalar(f"{group}/classical_gain", outcome.provenance.classical_gain, call.step)
         self._decided[call.applied.decision] += 1
+        for name, value in asdict(call.around).items():
+            if isinstance(value, int | float):
+                self._scalar(f"shotclock-host/{name}", value, call.step)
         count = self._decided[call.applied.decision]
         self._scalar(f"{group}/decided/{call.applied.decision}", count, call.step)
 

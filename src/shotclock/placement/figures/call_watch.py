@@ -88,10 +88,11 @@ class CallWatch:
             call.is_ended = True
             self._changed.notify_all()
 
-    def take(self, name: str) -> AroundCall:
-        """What was read around the call, once; waits for a reading that is due."""
+    def take(self, name: str, wait_s: float = WAIT_S) -> AroundCall:
+        """What was read around the call, once; waits for a reading that is due, and then forgets the call."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_due(name), WAIT_S)
+            self._changed.wait_for(lambda: not self._is_due(name), wait_s)
+            self._open.pop(name, None)
             return self._ended.pop(name, NOT_READ)
 
     def close(self) -> None:
