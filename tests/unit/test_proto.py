@@ -113,10 +113,13 @@ def test_the_numbers_are_pinned(compiled: FileDescriptorProto) -> None:
 
 
 def test_every_word_of_a_request_has_its_place(compiled: FileDescriptorProto) -> None:
-    # the service takes the caller from its certificate, never from a message, and the trace from metadata
+    # the service takes the caller from its certificate, never from a message, trace and origin from metadata
     of_the_wire = {"crc32c", "report", "resend", "message_crc32c"}
-    assert fields(compiled, "Subproblem") == names(Subproblem) - {"caller", "trace"} | {"n"} | of_the_wire
-    source = names(CircuitSpec) - {"source", "caller", "trace"} | {"openqasm3", "qpy"}
+    assert (
+        fields(compiled, "Subproblem")
+        == names(Subproblem) - {"caller", "trace", "origin"} | {"n"} | of_the_wire
+    )
+    source = names(CircuitSpec) - {"source", "caller", "trace", "origin"} | {"openqasm3", "qpy"}
     assert fields(compiled, "CircuitSpec") == source | of_the_wire
 
 

@@ -53,11 +53,11 @@ class HostHealth:
 
     def refuse(self) -> Rejection | None:
         """Admission by health; None admits."""
-        found = len(self.refusals())
-        if not found:
+        problems = len(self.refusals())
+        if not problems:
             return None
-        unit = "problem of the host" if found == 1 else "problems of the host"
-        return Rejection(HOST_HEALTH, 0, found, unit, self._sample_s)
+        unit = "problem of the host" if problems == 1 else "problems of the host"
+        return Rejection(HOST_HEALTH, 0, problems, unit, self._sample_s)
 
     def warnings(self) -> tuple[str, ...]:
         """What needs attention while calls are taken."""
