@@ -46,7 +46,9 @@ class Measured:
     @property
     def rates(self) -> tuple[Rate, ...]:
         """A row each of the table of rates."""
-        return self.sustained.rate, self.wired.rate, self.wired.echo_rate, self.durable.rate
+        wired = self.wired
+        of_batches = wired.batched, wired.beside_batched
+        return self.sustained.rate, wired.rate, wired.echo_rate, *of_batches, self.durable.rate
 
     def check(self) -> None:
         """Refuses figures of a path that was not meant to be measured.
@@ -80,6 +82,9 @@ def metrics(measured: Measured) -> dict[str, float]:
         "sustained_cpu_us_a_call": sustained.cpu_us,
         "rss_growth_bytes": float(sustained.growth_bytes),
         "grpc_mtls_calls_per_s": wired.rate.per_s,
+        "grpc_batched_calls_per_s": wired.batched.per_s,
+        "inprocess_calls_per_s_beside_batched": wired.beside_batched.per_s,
+        "grpc_batched_ratio": wired.batched_ratio,
         "grpc_echo_per_s": wired.echo_rate.per_s,
         "grpc_codec_us": wired.messages.codec_us,
         "paid_calls_per_s": durable.rate.per_s,
@@ -147,6 +152,7 @@ def _row(series: Series) -> str:
 
 def _rates(measured: Measured) -> list[str]:
     sustained = measured.sustained
+    wired = measured.wired
     return [
         f"| {WIDTH} calls in flight (Offline) | calls a second | calls | without samples |",
         "|---|---|---|---|",
@@ -155,9 +161,19 @@ def _rates(measured: Measured) -> list[str]:
             for rate in measured.rates
         ),
         "",
+        f"Over gRPC, batches reach {wired.batched_ratio:.2f} of the calls a second in process, with which"
+        f" they took turns (asked: 0.9); the service's queue takes two batches.{_over_echo(wired)}",
+        "",
         f"In process such a call takes {sustained.cpu_us:.0f} µs of processor time, and resident memory grew "
         f"by {sustained.growth_bytes / MIB:.2f} MiB after a warm-up of a fifth as many.",
     ]
+
+
+def _over_echo(wired: WireResult) -> str:
+    single, echo = wired.solve.quantile_ms(0.5), wired.echo.quantile_ms(0.5)
+    if single is None or echo is None:
+        return ""
+    return f" A single call takes {single / echo:.2f} times the echo, medians (asked: 1.6)."
 
 
 def _training(beside: Beside) -> str:

@@ -26,6 +26,7 @@ N = 12
 SHOTS = 256
 BUDGET_NS = 200 * NS_PER_MS
 INSTANCES = 256
+QUEUE_LIMIT = 64
 WIDTH = 8
 """Calls in flight where a rate is measured."""
 
@@ -67,13 +68,15 @@ class System:
 
 
 @contextmanager
-def system(journal: JobJournal = FREE) -> Iterator[System]:
+def system(journal: JobJournal = FREE, queue_limit: int = QUEUE_LIMIT) -> Iterator[System]:
     """The orchestrator, started and warm, as `app` puts it together; every call is a separate job.
 
+    queue_limit: calls that may wait.
     Admission, deadlines and the classical race are on, the answer holds 256 random shots. journal: of a
     provider that is paid.
     """
-    host, settings = WallHost(), load(None, {})
+    host = WallHost()
+    settings = load(None, {"orchestrator": {"queue_limit": queue_limit}})
     samples = random_samples(N, SHOTS, np.random.default_rng(0))
     limits = replace(UNLIMITED, paid=journal is not FREE)
     provider = ScriptedProvider(host.clock, afterwards=Reply(samples=(samples,)), limits=limits)

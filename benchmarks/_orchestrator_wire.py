@@ -17,6 +17,7 @@ from typing import Any
 import grpc
 import trustme
 
+from _orchestrator_batches import MOST_IN_BATCHES, measure_batches
 from _orchestrator_series import BLOCKS, Rate, Series
 from _orchestrator_system import BUDGET_NS, WIDTH, in_flight, instances, system
 from shotclock.domain.outcome import Outcome
@@ -66,6 +67,13 @@ class WireResult:
     rate: Rate
     echo_rate: Rate
     messages: Messages
+    batched: Rate
+    beside_batched: Rate
+
+    @property
+    def batched_ratio(self) -> float:
+        """Calls a second in batches over gRPC, over those in process, whose blocks they took turns with."""
+        return self.batched.per_s / self.beside_batched.per_s
 
 
 def measure(calls: int, rated: int) -> WireResult:
@@ -87,7 +95,9 @@ async def _measure(ports: Ports, files: TlsFiles, calls: int, rated: int) -> Wir
             echoes.blocks.append(echoed)
         rate = await in_flight(solve.what, dispatcher.solve, subproblems, rated)
         echo_rate = Rate(echoes.what, rated, await _echo_rate(echo, rated), 0)
-    return WireResult(solve, echoes, rate, echo_rate, _messages(subproblems[0], outcomes[0]))
+        batched, beside = await measure_batches(dispatcher, rated)
+    messages = _messages(subproblems[0], outcomes[0])
+    return WireResult(solve, echoes, rate, echo_rate, messages, batched, beside)
 
 
 async def _pairs(
@@ -176,7 +186,7 @@ def _issue(authority: trustme.CA, folder: Path, name: str) -> TlsFiles:
 def _serve(connection: Connection, files: TlsFiles) -> None:
     """The server process: says its ports, and ends when the other end of the pipe is closed."""
     policy = Policy.of(trainers=frozenset({TRAINER}))
-    with system() as running:
+    with system(queue_limit=MOST_IN_BATCHES) as running:
         orchestrator, host = running.path.orchestrator, running.host
         server = host.run(wire.serve(orchestrator, orchestrator, "127.0.0.1:0", ServerTls(files, policy)))
         echo, port = host.run(_serve_echo(files))

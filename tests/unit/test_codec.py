@@ -40,7 +40,13 @@ from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import MAX_VARIABLES, Priority, Subproblem
 from shotclock.wire import codec, outcomes
 from shotclock.wire.integrity import parse_checked, serialize
-from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError, checksum, parse
+from shotclock.wire.payload import (
+    MalformedMessageError,
+    PayloadCorruptedError,
+    checksum,
+    encode_samples,
+    parse,
+)
 from shotclock.wire.recent_answers import RecentAnswers
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
@@ -305,6 +311,15 @@ def test_one_changed_letter_of_a_circuit_is_noticed(source: str | bytes) -> None
     setattr(message, *(("openqasm3", "OPENQASM 3; qubit r;") if isinstance(source, str) else ("qpy", b"Q")))
     with pytest.raises(PayloadCorruptedError):
         codec.decode_circuit(message)
+
+
+@pytest.mark.parametrize("counts", [[], [1], [1] * 127, [127] * 128, [128], [1, 2**40], [3] * 20_000])
+def test_counts_of_any_size_are_what_protobuf_itself_would_write(counts: list[int]) -> None:
+    samples = Samples(np.zeros((len(counts), 1), np.uint8), np.array(counts, dtype=np.int64))
+    message = pb.Samples()
+    encode_samples(samples, message)
+    plain = pb.Samples(n=1, pool=bytes(len(counts)), counts=counts, crc32c=message.crc32c)
+    assert message.SerializeToString() == plain.SerializeToString()
 
 
 @pytest.mark.parametrize("change", ["pool", "counts"])

@@ -191,8 +191,10 @@ class Provenance:
     @property
     def began_ns(self) -> int:
         """The first instant in it, 0 without any."""
-        samples = (self.samples_at_ns,) if self.samples_at_ns else ()
-        return min((*(timing.start_ns for timing in self.stages), *samples), default=0)
+        instants = [timing.start_ns for timing in self.stages]
+        if self.samples_at_ns:
+            instants.append(self.samples_at_ns)
+        return min(instants, default=0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -186,13 +186,13 @@ def _encode_provenance(provenance: Provenance, shift_ns: int, message: pb.Proven
     message.provider = provenance.provider
     message.emulated = provenance.emulated
     message.base_version = provenance.base_version
+    add_stage = message.stages.add
     for timing in provenance.stages:
-        message.stages.add(
-            stage=timing.stage,
-            start_ns=timing.start_ns + shift_ns,
-            duration_ns=timing.duration_ns,
-            emulated_ns=timing.emulated_ns,
-        )
+        stage = add_stage()  # arguments by name would take four times as long
+        stage.stage = timing.stage
+        stage.start_ns = timing.start_ns + shift_ns
+        stage.duration_ns = timing.duration_ns
+        stage.emulated_ns = timing.emulated_ns
     message.job_id = provenance.job_id
     message.attempts = provenance.attempts
     message.template_key = provenance.template_key

@@ -124,10 +124,12 @@ def read_answers(
 ) -> list[Numbered]:
     """The outcomes of one message. MalformedMessageError where one is of no subproblem in `missing`."""
     numbered: list[Numbered] = []
+    indices: set[int] = set()
     for each in parse_checked(pb.SubproblemOutcomes, reply).outcomes:
-        if each.index not in missing or any(each.index == index for index, _ in numbered):
+        if each.index not in missing or each.index in indices:
             raise MalformedMessageError(f"index: {each.index} is of no subproblem that is still unanswered")
         shift_ns = onto_clock_ns(each.outcome.provenance, asked_ns, now_ns)
         n = batch.subproblems[each.index].n
+        indices.add(each.index)
         numbered.append((each.index, decode_outcome(each.outcome, n, shift_ns)))
     return numbered
