@@ -12,6 +12,7 @@ EXTRAS = {
     "pennylane": "benchmarks",
     "psycopg": "postgres",
     "pytest": "dev",
+    "qiskit_machine_learning": "dev",
     "qrmi": "qrmi",
     "qulacs": "benchmarks",
     "trustme": "benchmarks",
