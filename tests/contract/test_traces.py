@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from opentelemetry.sdk.trace.sampling import DEFAULT_OFF
 from opentelemetry.trace import SpanKind, StatusCode
@@ -14,13 +16,14 @@ from prometheus_client.exposition import choose_encoder
 
 from harness import LoopClock
 from shotclock.app.traces import open_tracer
-from shotclock.domain.budget import NS_PER_MS
+from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints
 from shotclock.domain.errors import CircuitError, FaultKind, ProviderError, SettingsError
-from shotclock.domain.outcome import Done
+from shotclock.domain.outcome import CircuitOutcome, Done
 from shotclock.domain.trace import SpanName
 from shotclock.domain.trace_context import TraceContext
-from shotclock.providers.scripted import Fail, Never
+from shotclock.providers.scripted import UNLIMITED, Fail, Never
 from shotclock.runtime.loop_thread import SystemClock
 from shotclock.settings import TracesSettings
 from shotclock.telemetry.traces import MOST_TEXT
@@ -30,6 +33,7 @@ from virtual_orchestrator import System, make_scripted, make_subproblem, simulat
 
 OPENMETRICS = "application/openmetrics-text; version=1.0.0"
 WAITING = ["admission_wait", "submission_bucket_wait", "bind", "submit"]
+QASM = 'OPENQASM 3.0; include "stdgates.inc"; qubit q; bit c; x q; c = measure q;'
 STAGES = [*WAITING, "queue", "execute", "collect", "post_process"]
 
 
@@ -144,6 +148,28 @@ def test_a_circuit_that_cannot_run_ends_its_span_with_the_error() -> None:
     span = spans.one("execute_circuit")
     assert span.status.description == "CircuitError"
     assert (span.attributes or {})["shotclock.request_id"] == "c" * MOST_TEXT
+
+
+def test_a_batch_has_a_span_with_a_call_for_each_job_in_it() -> None:
+    make, spans = trace_system(limits=replace(UNLIMITED, max_pubs=2))
+    points = CircuitPoints(QASM, 64, (), np.zeros((1, 0)))
+    context = TraceContext(7, 99, is_sampled=True, is_remote=True)
+
+    async def work(system: System) -> None:
+        batch = CircuitBatch((points,) * 3, "b0", 5 * NS_PER_S, trace=context)
+        outcomes: dict[int, CircuitOutcome] = {}
+        await system.orchestrator.execute_batch(batch, outcomes.__setitem__)
+        assert len(outcomes) == 3
+
+    simulate(make, work)
+    batch, calls = spans.one("execute_batch"), spans.of("execute_circuit")
+    assert (batch.context.trace_id, parent_id(batch), batch.kind) == (7, 99, SpanKind.SERVER)
+    assert (batch.attributes or {})["shotclock.points"] == 3
+    assert [parent_id(call) for call in calls] == [span_id(batch)] * 2
+    assert {(call.attributes or {})["shotclock.points"] for call in calls} == {1, 2}
+    linked = {link.context.span_id for job in spans.of("provider_job") for link in job.links}
+    assert linked == {span_id(call) for call in calls}
+    assert spans.begun == len(spans.ended)
 
 
 def test_a_call_continues_its_callers_trace_and_follows_its_decision_to_export() -> None:

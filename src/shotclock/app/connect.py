@@ -19,10 +19,12 @@ from shotclock.app.host import Host, WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
+from shotclock.app.traces import open_tracer
 from shotclock.domain.errors import ProviderError
 from shotclock.domain.ports import NO_CHARGES, Budgeted, Charged, Charges, CircuitCaller, MoneyLeft, Provider
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.subproblem import Priority
+from shotclock.domain.trace import Tracer
 from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback as ClassicalAnswer
 from shotclock.primitives import CallOptions, Estimator, Sampler
@@ -36,6 +38,7 @@ from shotclock.wire.tls import ClientTls, Insecure
 log = logging.getLogger(__name__)
 
 WITHOUT_TLS = Insecure()
+SERVICE = "shotclock-connect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +147,15 @@ def connect(
     tree = load(settings, {})
     host = WallHost() if target else WallHost(workers_policy(tree))
     ending = ExitStack()
+    tracer, end_traces = open_tracer(tree.traces, SERVICE, host.clock)
+    ending.callback(end_traces)
     ending.callback(host.close)
     spent = spend_nothing
     try:
         if target:
-            caller = _open_remote(host, target, security, placement, recorder, ending)
+            caller = _open_remote(host, target, security, placement, recorder, tracer, ending)
         else:
-            caller, provider = embed_orchestrator(host, tree, recorder, ending)
+            caller, provider = embed_orchestrator(host, tree, recorder, ending, tracer)
             spent = partial(_read_spent, provider)
     except BaseException:
         ending.close()
@@ -168,14 +173,15 @@ def _open_remote(
     security: ClientTls | Insecure,
     placement: PlacementName,
     recorder: PrometheusRecorder,
+    tracer: Tracer | None,
     ending: ExitStack,
 ) -> CircuitCaller:
     targets = [each.strip() for each in target.split(",") if each.strip()]
 
     async def open_dispatcher() -> GrpcDispatcher | PlacedDispatcher:
         if len(targets) > 1:
-            return await connect_hosts(targets, security, placement, recorder=recorder)
-        return GrpcDispatcher(open_channels(target, security), recorder=recorder)
+            return await connect_hosts(targets, security, placement, recorder=recorder, tracer=tracer)
+        return GrpcDispatcher(open_channels(target, security), recorder=recorder, tracer=tracer)
 
     dispatcher = host.run(open_dispatcher())
     ending.callback(lambda: host.run(dispatcher.close()))
@@ -183,7 +189,7 @@ def _open_remote(
 
 
 def embed_orchestrator(
-    host: Host, settings: Settings, recorder: Recorder, ending: ExitStack
+    host: Host, settings: Settings, recorder: Recorder, ending: ExitStack, tracer: Tracer | None = None
 ) -> tuple[CircuitCaller, Provider]:
     """An orchestrator for circuits on this host, and its provider; `ending` stops it.
 
@@ -195,7 +201,7 @@ def embed_orchestrator(
     journal = ledgers.of(provider)
     ending.callback(ledgers.close)
     policy = PathPolicy(True, ClassicalAnswer.NONE, settings.orchestrator.batch_limit)
-    path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal)
+    path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal, tracer=tracer)
     orchestrator = path.orchestrator
 
     async def start() -> asyncio.Task[None]:

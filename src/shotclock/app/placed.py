@@ -26,9 +26,10 @@ from shotclock.placement.rtt import RttWindow, add_round_trips
 from shotclock.placement.rules import NO_NEEDS, Needs, Rules
 from shotclock.settings import Settings
 from shotclock.wire.channels import connect
-from shotclock.wire.client import UNCOUNTED, Fallback, GrpcDispatcher
+from shotclock.wire.client import Fallback, GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.tls import ClientTls, Insecure
+from shotclock.wire.uncounted import UNCOUNTED
 
 log = logging.getLogger(__name__)
 

@@ -28,6 +28,8 @@ class SpanName(StrEnum):
     """A subproblem in the orchestrator, from its arrival to its outcome."""
     EXECUTE = "execute_circuit"
     """A user circuit in the orchestrator, likewise."""
+    EXECUTE_BATCH = "execute_batch"
+    """A batch of circuits in the orchestrator; each of its calls is an `execute_circuit` in it."""
     PROVIDER_JOB = "provider_job"
     """One submit with the provider, until its samples are here; linked to each call that shares it."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -16,6 +17,7 @@ from shotclock.domain.outcome import Cause, CircuitOutcome, DeadlinePassed, Reje
 from shotclock.domain.ports import Clock
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Priority
+from shotclock.domain.trace import Span, SpanName, Tracer, describe_call, describe_outcome, open_span
 from shotclock.domain.trace_context import TraceContext
 from shotclock.orchestrator.answers import Answers
 from shotclock.orchestrator.call import CallProgress, Ended, Sampled, UserCircuits
@@ -77,6 +79,7 @@ class BatchRun:
     most_pubs: circuits of a job.
     batch: the circuits and their points.
     deliver: called once a point.
+    tracer: makes a span of the batch and of each of its calls; None without traces.
     """
 
     steps: CallSteps
@@ -85,9 +88,27 @@ class BatchRun:
     most_pubs: int
     batch: CircuitBatch
     deliver: Deliver
+    tracer: Tracer | None = None
 
     async def run(self) -> None:
         """Compiles every circuit, then runs the calls. Raises CircuitError before anything runs."""
+        batch = self.batch
+        with self._trace(SpanName.EXECUTE_BATCH, batch.trace) as span:
+            if span is not None:
+                span.describe(circuits=len(batch.circuits), points=batch.points)
+            await self._run(span.context if span is not None else batch.trace)
+
+    @contextmanager
+    def _trace(self, name: SpanName, parent: TraceContext | None) -> Iterator[Span | None]:
+        if self.tracer is None:
+            yield None
+            return
+        with open_span(self.tracer, name, parent) as span:
+            describe_call(span, self.batch.request_id, self.batch.caller)
+            yield span
+
+    async def _run(self, trace: TraceContext | None) -> None:
+        """trace: the span of the batch."""
         batch, arrived = self.batch, self.clock.now_ns()
         deadline = Deadline.after(arrived, batch.budget_ns)
         most_shots = max(circuit.shots for circuit in batch.circuits)
@@ -97,14 +118,14 @@ class BatchRun:
         circuits = [] if cause is not None else await self._bind_all(deadline)
         cause = cause or next((each for each in circuits if not isinstance(each, tuple)), None)
         if cause is not None:
-            self.end(0, batch.points, cause, CallProgress(), arrived)
+            self.end(0, batch.points, cause, CallProgress(), arrived, trace)
             return
         bind = StageTiming(Stage.BIND, arrived, self.clock.now_ns() - arrived)
         compiled = [each for each in circuits if isinstance(each, tuple)]
         shots = [circuit.shots for circuit in batch.circuits]
         chunks = split(compiled, shots, self.most_pubs, batch.request_id)
         turns = asyncio.Semaphore(CALLS_AT_ONCE)
-        await _run_all([self._run_chunk(chunk, deadline, bind, turns) for chunk in chunks])
+        await _run_all([self._run_chunk(chunk, deadline, bind, turns, trace) for chunk in chunks])
 
     async def _bind_all(self, deadline: Deadline) -> list[tuple[DeviceCircuit, ...] | Cause]:
         async def bind(index: int, circuit: CircuitPoints) -> tuple[DeviceCircuit, ...] | Cause:
@@ -118,33 +139,63 @@ class BatchRun:
         return await _run_all([bind(index, circuit) for index, circuit in enumerate(self.batch.circuits)])
 
     async def _run_chunk(
-        self, chunk: Chunk, deadline: Deadline, bind: StageTiming, turns: asyncio.Semaphore
+        self,
+        chunk: Chunk,
+        deadline: Deadline,
+        bind: StageTiming,
+        turns: asyncio.Semaphore,
+        trace: TraceContext | None,
     ) -> None:
         async with turns:
-            batch, began = self.batch, self.clock.now_ns()
-            circuits = chunk.work.circuits
-            progress = CallProgress(template_key=circuits[0].template.key)
-            progress.record_stage(bind)
-            # Compiling can take seconds, in which a drain may begin or the queue may fill.
-            remaining_ns = deadline.remaining_ns(began)
-            refused = self.steps.refuse_call(remaining_ns, batch.priority, batch.caller)
-            ended: Ended | DeadlinePassed = refused or await self.steps.run_circuits(
-                chunk.work, deadline, progress, batch
-            )
-            if not isinstance(ended, Sampled):
-                self.end(chunk.first, len(circuits), ended, progress, began)
-                return
-            outcomes = self.answers.answer_points(ended, circuits, progress)
-            self.steps.record_call(outcomes[0], began, batch, batch.trace)
-            for index, outcome in enumerate(outcomes, chunk.first):
-                self.deliver(index, outcome)
+            with self._trace(SpanName.EXECUTE, trace) as span:
+                outcome = await self._run_call(chunk, deadline, bind, span, trace)
+                if span is not None:
+                    span.describe(points=len(chunk.work.circuits))
+                    describe_outcome(span, outcome)
 
-    def end(self, first: int, points: int, cause: Cause, progress: CallProgress, began_ns: int) -> None:
-        """Ends consecutive points of one call without samples."""
+    async def _run_call(
+        self,
+        chunk: Chunk,
+        deadline: Deadline,
+        bind: StageTiming,
+        span: Span | None,
+        trace: TraceContext | None,
+    ) -> CircuitOutcome:
+        """Delivers the outcome of every point of the chunk, and returns the first."""
+        batch, began = self.batch, self.clock.now_ns()
+        trace = span.context if span is not None else trace
+        circuits = chunk.work.circuits
+        progress = CallProgress(template_key=circuits[0].template.key, span=span)
+        progress.record_stage(bind)
+        # Compiling can take seconds, in which a drain may begin or the queue may fill.
+        remaining_ns = deadline.remaining_ns(began)
+        refused = self.steps.refuse_call(remaining_ns, batch.priority, batch.caller)
+        ended: Ended | DeadlinePassed = refused or await self.steps.run_circuits(
+            chunk.work, deadline, progress, batch
+        )
+        if not isinstance(ended, Sampled):
+            return self.end(chunk.first, len(circuits), ended, progress, began, trace)
+        outcomes = self.answers.answer_points(ended, circuits, progress)
+        self.steps.record_call(outcomes[0], began, batch, trace)
+        for index, outcome in enumerate(outcomes, chunk.first):
+            self.deliver(index, outcome)
+        return outcomes[0]
+
+    def end(
+        self,
+        first: int,
+        points: int,
+        cause: Cause,
+        progress: CallProgress,
+        began_ns: int,
+        trace: TraceContext | None,
+    ) -> CircuitOutcome:
+        """Ends consecutive points of one call without samples, all with the outcome that it returns."""
         outcome = self.answers.answer_unexecuted(cause, progress)
-        self.steps.record_call(outcome, began_ns, self.batch, self.batch.trace)
+        self.steps.record_call(outcome, began_ns, self.batch, trace)
         for index in range(first, first + points):
             self.deliver(index, outcome)
+        return outcome
 
 
 def split(

@@ -326,9 +326,9 @@ class Orchestrator:
         """See `Dispatcher.execute_batch`; each call of the batch is counted, the batch once by the quota."""
         arrived = self._clock.now_ns()
         most_pubs = self._forecast.provider.limits.max_pubs
-        run = BatchRun(self, self._answers, self._clock, most_pubs, batch, deliver)
+        run = BatchRun(self, self._answers, self._clock, most_pubs, batch, deliver, self._tracer)
         if refused := self._over_quota(batch.caller, batch.size):
-            run.end(0, batch.points, refused, CallProgress(), arrived)
+            run.end(0, batch.points, refused, CallProgress(), arrived, batch.trace)
             return
         with self._in_progress.hold(batch.caller, batch.size), self._count_cancellation(batch, arrived):
             await run.run()

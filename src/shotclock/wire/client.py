@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -48,6 +49,7 @@ from shotclock.wire.refusals import cause_of
 from shotclock.wire.reports import UnreportedCalls
 from shotclock.wire.subproblem_batches import encode_subproblems, read_answers
 from shotclock.wire.traceparent import trace_metadata
+from shotclock.wire.uncounted import UNCOUNTED
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -78,38 +80,6 @@ class CallLimits:
     return_s: float = 0.01
     fallback_s: float = 0.02
     decided_s: float = 5.0
-
-
-class UncountedCalls:
-    """A ClientRecorder that counts nothing."""
-
-    def record_outcome(
-        self,
-        outcome: Outcome | CircuitOutcome,
-        duration_ns: int,
-        budget_ns: int,
-        caller: str = "",
-        trace: TraceContext | None = None,
-    ) -> None:
-        """See `ClientRecorder.record_outcome`."""
-
-    def record_client_outcome(
-        self,
-        outcome: Outcome | CircuitOutcome,
-        duration_ns: int,
-        budget_ns: int,
-        trace: TraceContext | None = None,
-    ) -> None:
-        """See `ClientRecorder.record_client_outcome`."""
-
-    def record_decision(self, decision: Decision, stale: bool, caller: str = "") -> None:
-        """See `ClientRecorder.record_decision`."""
-
-    def record_integrity_failure(self, message: DamagedMessage, caller: str = "") -> None:
-        """See `ClientRecorder.record_integrity_failure`."""
-
-
-UNCOUNTED = UncountedCalls()
 
 
 class GrpcDispatcher:
@@ -183,12 +153,17 @@ class GrpcDispatcher:
         A request that arrived damaged is sent again; an answer is never asked for again. Raises
         SubproblemError where the orchestrator refuses the numbers: nothing of the batch was accepted.
         """
+        with self._trace_batch(batch.subproblems[0].request_id, batch.subproblems[0].trace) as trace:
+            await self._solve_batch(batch, deliver, trace)
+
+    @contextmanager
+    def _trace_batch(self, request_id: str, parent: TraceContext | None) -> Iterator[TraceContext | None]:
         if self._tracer is None:
-            await self._solve_batch(batch, deliver, batch.subproblems[0].trace)
+            yield parent
             return
-        with open_span(self._tracer, SpanName.REMOTE_CALL, batch.subproblems[0].trace) as span:
-            describe_call(span, batch.subproblems[0].request_id, "")
-            await self._solve_batch(batch, deliver, span.context)
+        with open_span(self._tracer, SpanName.REMOTE_CALL, parent) as span:
+            describe_call(span, request_id, "")
+            yield span.context
 
     async def _solve_batch(
         self, batch: SubproblemBatch, deliver: DeliverOutcome, trace: TraceContext | None
@@ -299,6 +274,10 @@ class GrpcDispatcher:
 
     async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
         """See `Dispatcher.execute_batch`; counted once, by the last outcome, and never repeated."""
+        with self._trace_batch(batch.request_id, batch.trace) as trace:
+            await self._execute_batch(batch, deliver, trace)
+
+    async def _execute_batch(self, batch: CircuitBatch, deliver: Deliver, trace: TraceContext | None) -> None:
         asked_ns = _now_ns()
         missing = set(range(batch.points))
 
@@ -307,13 +286,13 @@ class GrpcDispatcher:
             missing.discard(index)
             if not missing:
                 duration_ns = _now_ns() - asked_ns
-                self._recorder.record_outcome(outcome, duration_ns, batch.budget_ns, trace=batch.trace)
+                self._recorder.record_outcome(outcome, duration_ns, batch.budget_ns, trace=trace)
             deliver(index, outcome)
 
         left_s = batch.budget_ns / NS_PER_S
         return_s = min(self._limits.return_s, 0.1 * left_s)
         request = encode_batch(batch, max(1, round((left_s - return_s) * NS_PER_S)))
-        metadata = self._metadata(batch.trace, batch.origin)
+        metadata = self._metadata(trace, batch.origin)
         cause: Cause
         try:
             cause = await self._stream(methods.SUBMIT_CIRCUITS, request, left_s, metadata, take)
@@ -326,7 +305,7 @@ class GrpcDispatcher:
         if not missing:
             return
         ended = end_without_answer(cause, self._nobody(0))
-        self._count_here(ended, asked_ns, batch.budget_ns, batch.trace)
+        self._count_here(ended, asked_ns, batch.budget_ns, trace)
         for index in sorted(missing):
             deliver(index, ended)
 
