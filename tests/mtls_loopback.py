@@ -33,9 +33,10 @@ from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch, solve_each
 from shotclock.wire.authorization import Policy
+from shotclock.wire.call_limits import CallLimits
 from shotclock.wire.certificates import TlsFiles, load, utc_now
 from shotclock.wire.channels import Channels, connect
-from shotclock.wire.client import CallLimits, Fallback, GrpcDispatcher
+from shotclock.wire.client import Fallback, GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.server import ConnectionLimits, Server, serve
 from shotclock.wire.service import ServiceLimits

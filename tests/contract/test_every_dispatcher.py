@@ -45,8 +45,9 @@ from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.scripted import UNLIMITED, Fail, Never, Reply, ScriptedProvider, Step
 from shotclock.solvers.fallback import Classical
+from shotclock.wire.call_limits import CallLimits
 from shotclock.wire.channels import connect
-from shotclock.wire.client import CallLimits, GrpcDispatcher
+from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.server import serve
 from shotclock.wire.tls import ClientTls, ServerTls
 from virtual_orchestrator import N, System, make_subproblem

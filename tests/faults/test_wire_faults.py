@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from hypothesis import HealthCheck, given, settings
@@ -25,9 +26,21 @@ from served import free_port
 from shotclock.app.host_failure import FailingMemory
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints
 from shotclock.domain.errors import MachineError
 from shotclock.domain.ledger import LedgerError
-from shotclock.domain.outcome import Answer, Decision, Degraded, Done, Executed, Failed, Late, Outcome, Winner
+from shotclock.domain.outcome import (
+    Answer,
+    CircuitOutcome,
+    Decision,
+    Degraded,
+    Done,
+    Executed,
+    Failed,
+    Late,
+    Outcome,
+    Winner,
+)
 from shotclock.domain.subproblem import Subproblem
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire import codec, methods, outcomes
@@ -148,6 +161,32 @@ def test_flipped_bits_in_memory_cost_attempts_and_nothing_is_solved_twice(site: 
         }
         assert memory.flips == system.damaged.total() > 6
         assert min(system.damaged.values()) > 0
+
+    run(site, work)
+
+
+@pytest.mark.parametrize("remembered", [True, False])
+def test_points_that_arrived_damaged_are_asked_for_again_and_run_once(
+    site: Site, monkeypatch: pytest.MonkeyPatch, remembered: bool
+) -> None:
+    if not remembered:
+        monkeypatch.setattr("shotclock.wire.recent_answers.RecentAnswers.find", lambda *_: None)
+
+    async def work(system: Loopback) -> None:
+        channels, metrics = system.channels(TRAINER), Metrics()
+        memory = FailingMemory(every=4)
+        memory.attach(channels)
+        memory.is_failing = True
+        dispatcher = GrpcDispatcher(channels, recorder=PrometheusRecorder(metrics, "trainer"))
+        points = CircuitPoints(b"QISKIT", 100, ("a",), np.zeros((6, 1)))
+        outcomes: dict[int, CircuitOutcome] = {}
+        await dispatcher.execute_batch(CircuitBatch((points,) * 2, "b1", LONG_NS), outcomes.__setitem__)
+        lost = [index for index, outcome in outcomes.items() if isinstance(outcome, Failed)]
+        assert len(outcomes) == 12
+        assert len(lost) == (0 if remembered else 3)
+        assert len(system.dispatcher.batches) == 1
+        assert count_damaged(metrics, "answer") == memory.flips >= 3
+        assert system.damaged["answer", TRAINER] == (1 if memory.flips == 3 else 2)
 
     run(site, work)
 

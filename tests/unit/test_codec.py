@@ -47,7 +47,7 @@ from shotclock.wire.payload import (
     encode_samples,
     parse,
 )
-from shotclock.wire.recent_answers import RecentAnswers
+from shotclock.wire.recent_answers import RecentAnswers, identify
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 TYPED = (SubproblemError, CircuitError, PayloadCorruptedError, MalformedMessageError)
@@ -235,18 +235,20 @@ def test_a_peer_without_checksums_is_not_checked() -> None:
 
 def test_the_oldest_answers_are_forgotten_first_and_a_large_one_at_once() -> None:
     answers = RecentAnswers(most_bytes=10, answer_bytes=6)
-    first, second, large, unnamed = (pb.Subproblem(request_id=name) for name in ("a", "b", "c", ""))
-    answers.add("x", first, bytes(6))
-    answers.add("x", large, bytes(7))
-    answers.add("x", unnamed, b"1")
-    assert answers.find("x", first) == bytes(6)
-    assert [answers.find(*key) for key in (("x", large), ("x", unnamed), ("y", first))] == [None] * 3
-    answers.add("x", first, b"12")
-    answers.add("x", second, bytes(6))
-    assert answers.find("x", first) == b"12"
-    answers.add("x", pb.CircuitSpec(request_id="a"), b"345")
-    assert answers.find("x", first) is None
-    assert answers.find("x", second) == bytes(6)
+    first, second, large, unnamed = (
+        identify("x", pb.Subproblem(request_id=name)) for name in ("a", "b", "c", "")
+    )
+    answers.add(first, bytes(6))
+    answers.add(large, bytes(7))
+    answers.add(unnamed, b"1")
+    assert answers.find(first) == bytes(6)
+    assert [answers.find(key) for key in (large, unnamed, replace(first, caller="y"))] == [None] * 3
+    answers.add(first, b"12")
+    answers.add(second, bytes(6))
+    assert answers.find(first) == b"12"
+    answers.add(identify("x", pb.CircuitSpec(request_id="a")), b"345")
+    assert answers.find(first) is None
+    assert answers.find(second) == bytes(6)
 
 
 def test_the_triangle_is_packed_row_by_row() -> None:

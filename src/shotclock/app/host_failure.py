@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from shotclock.wire import methods
@@ -10,11 +11,27 @@ from shotclock.wire.channels import Channels
 from shotclock.wire.integrity import TRAILER, serialize
 
 
+class HeldAnswers:
+    """The answers of a stream, each held in a memory before it is read."""
+
+    def __init__(self, answers: Any, hold: Callable[[bytes], bytes]) -> None:
+        self._answers = answers
+        self._hold = hold
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for answer in self._answers:
+            yield self._hold(answer)
+
+    def cancel(self) -> None:
+        """Ends the stream."""
+        self._answers.cancel()
+
+
 class FailingMemory:
     """A client's memory: while `is_failing`, flips a bit of every n-th message of a call.
 
-    A request is changed after it was serialized, an answer before it is parsed, where TLS protects neither.
-    The bit is one that the checksum covers.
+    A request is changed after it was serialized, an answer before it is parsed, where TLS protects neither;
+    of a batch of circuits only the answers. The bit is one that the checksum covers.
     """
 
     def __init__(self, every: int, seed: int = 0) -> None:
@@ -34,6 +51,12 @@ class FailingMemory:
                 return self.hold(await send(self.hold(serialize(request)), **details))
 
             lane.unary[method] = call
+        receive = lane.streams[methods.SUBMIT_CIRCUITS]
+
+        def stream(request: Any, **details: Any) -> HeldAnswers:
+            return HeldAnswers(receive(request, **details), self.hold)
+
+        lane.streams[methods.SUBMIT_CIRCUITS] = stream
 
     def hold(self, data: bytes) -> bytes:
         """The bytes as they are read again."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from shotclock.domain.accounting import HERE, Origin
@@ -12,7 +13,7 @@ from shotclock.domain.outcome import CircuitOutcome
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.trace_context import TraceContext
 from shotclock.wire.codec import MAX_SHOTS, PRIORITIES, PRIORITY_OF, source_bytes
-from shotclock.wire.integrity import parse_checked
+from shotclock.wire.integrity import parse_checked, serialize
 from shotclock.wire.outcomes import (
     decode_circuit_outcome,
     encode_circuit_outcome,
@@ -86,8 +87,13 @@ def _decode_points(message: pb.CircuitPoints) -> CircuitPoints:
     return CircuitPoints(source, message.shots, names, values.reshape(message.points, len(names)))
 
 
-async def stream_outcomes(dispatcher: Dispatcher, batch: CircuitBatch, context: Any) -> None:
-    """Runs the batch and writes each outcome as it comes; a client that goes away cancels the batch."""
+async def stream_outcomes(
+    dispatcher: Dispatcher, batch: CircuitBatch, context: Any, remember: Callable[[int, bytes], None]
+) -> None:
+    """Runs the batch and writes each outcome as it comes; a client that goes away cancels the batch.
+
+    remember: takes every answer, should it arrive damaged.
+    """
     outcomes: asyncio.Queue[tuple[int, CircuitOutcome] | None] = asyncio.Queue()
     running = asyncio.ensure_future(
         dispatcher.execute_batch(batch, lambda index, outcome: outcomes.put_nowait((index, outcome)))
@@ -97,9 +103,11 @@ async def stream_outcomes(dispatcher: Dispatcher, batch: CircuitBatch, context: 
         while (point := await outcomes.get()) is not None:
             index, outcome = point
             shift_ns = until_arrival_ns(outcome.provenance)
-            await context.write(
+            answer = serialize(
                 pb.PointOutcome(index=index, outcome=encode_circuit_outcome(outcome, shift_ns))
             )
+            remember(index, answer)
+            await context.write(answer)
         await running
     finally:
         running.cancel()

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
@@ -39,6 +39,7 @@ from shotclock.domain.trace import SpanName, Tracer, describe_call, describe_out
 from shotclock.domain.trace_context import TraceContext
 from shotclock.wire import methods
 from shotclock.wire.batches import encode_batch, read_outcome
+from shotclock.wire.call_limits import DEFAULT_LIMITS, CallLimits
 from shotclock.wire.channels import Channels
 from shotclock.wire.codec import encode_circuit, encode_decided, encode_subproblem
 from shotclock.wire.integrity import parse_checked
@@ -65,23 +66,6 @@ FALLBACK_THREADS = 2
 """A search that outlasts its call leaves one for the next; threads start when they are needed."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallLimits:
-    """Bounds of a call from the client's side.
-
-    resubmits: of a request that arrived damaged and so was never accepted, or whose answer arrived damaged
-        and is asked for again; nothing else is repeated.
-    return_s: reserved of the budget for returning the answer, seconds; at most a tenth of it.
-    fallback_s: kept of the budget for the local answer where there is one, seconds, at most a tenth of it.
-    decided_s: the deadline of `record_decision`, seconds.
-    """
-
-    resubmits: int = 2
-    return_s: float = 0.01
-    fallback_s: float = 0.02
-    decided_s: float = 5.0
-
-
 class GrpcDispatcher:
     """Implements Dispatcher. Trouble on the way is a value: the orchestrator being lost raises nothing.
 
@@ -97,7 +81,7 @@ class GrpcDispatcher:
     def __init__(
         self,
         channels: Channels,
-        limits: CallLimits = CallLimits(),
+        limits: CallLimits = DEFAULT_LIMITS,
         fallback: Fallback | None = None,
         recorder: ClientRecorder = UNCOUNTED,
         tracer: Tracer | None = None,
@@ -289,25 +273,59 @@ class GrpcDispatcher:
                 self._recorder.record_outcome(outcome, duration_ns, batch.budget_ns, trace=trace)
             deliver(index, outcome)
 
-        left_s = batch.budget_ns / NS_PER_S
-        return_s = min(self._limits.return_s, 0.1 * left_s)
-        request = encode_batch(batch, max(1, round((left_s - return_s) * NS_PER_S)))
-        metadata = self._metadata(trace, batch.origin)
-        cause: Cause
-        try:
-            cause = await self._stream(methods.SUBMIT_CIRCUITS, request, left_s, metadata, take)
-        except TimeoutError:
-            cause = DeadlinePassed(batch.budget_ns)
-        except grpc.aio.AioRpcError as error:
-            cause = cause_of(error, self._channels, batch.budget_ns)
-        except (MalformedMessageError, PayloadCorruptedError) as error:
-            cause = self._lose_answers(methods.SUBMIT_CIRCUITS, error)
+        cause = await self._ask_circuits(batch, take, missing, asked_ns, self._metadata(trace, batch.origin))
         if not missing:
             return
         ended = end_without_answer(cause, self._nobody(0))
         self._count_here(ended, asked_ns, batch.budget_ns, trace)
         for index in sorted(missing):
             deliver(index, ended)
+
+    async def _ask_circuits(
+        self,
+        batch: CircuitBatch,
+        take: Callable[[bytes], None],
+        missing: set[int],
+        asked_ns: int,
+        metadata: Metadata,
+    ) -> Cause:
+        """Hands each answer to `take`; the cause is of points that are still `missing`.
+
+        A request that arrived damaged is sent again, and answers that arrived damaged are asked for again.
+        """
+        method, resend = methods.SUBMIT_CIRCUITS, list[int]()
+        cause: Cause = DeadlinePassed(batch.budget_ns)
+        damaged: list[PayloadCorruptedError] = []
+
+        def take_undamaged(reply: bytes) -> None:
+            try:
+                take(reply)
+            except PayloadCorruptedError as error:  # the others must not be lost with it
+                self._report_damage(method, "answer")
+                damaged.append(error)
+
+        for _ in range(self._limits.resubmits + 1):
+            left_s = (batch.budget_ns - (_now_ns() - asked_ns)) / NS_PER_S
+            return_s = min(self._limits.return_s, 0.1 * left_s)
+            request = encode_batch(batch, max(1, round((left_s - return_s) * NS_PER_S)))
+            request.resend.extend(resend)
+            damaged.clear()
+            try:
+                cause = await self._stream(method, request, left_s, metadata, take_undamaged)
+            except TimeoutError:
+                return DeadlinePassed(batch.budget_ns)
+            except grpc.aio.AioRpcError as error:
+                cause = cause_of(error, self._channels, batch.budget_ns)
+                if error.code() is not grpc.StatusCode.DATA_LOSS:
+                    return cause
+                self._report_damage(method, "request")
+                continue
+            except MalformedMessageError as error:
+                return self._unusable(error)
+            if not damaged:
+                return cause
+            resend, cause = sorted(missing), self._unusable(damaged[-1])
+        return cause
 
     async def _stream(
         self,

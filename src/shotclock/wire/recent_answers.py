@@ -7,12 +7,46 @@ a second time. An answer that is no longer here is refused, never computed again
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
+
+from shotclock.wire.payload import checksum
 
 MIB = 1024 * 1024
 
-Key = tuple[str, str, str, int]
-"""The caller, the kind of its request, the request's id and the checksum of its payload."""
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What makes two requests equal.
+
+    caller: who asked.
+    kind: of the message.
+    request_id: the caller's name for it; "" is never remembered.
+    crc32c: of its payload.
+    point: of a batch of circuits; 0 otherwise.
+    """
+
+    caller: str
+    kind: str
+    request_id: str
+    crc32c: int
+    point: int = 0
+
+
+def identify(caller: str, request: Any) -> Key:
+    """A request with one answer."""
+    return Key(caller, request.DESCRIPTOR.name, request.request_id, request.crc32c)
+
+
+def identify_points(caller: str, batch: Any) -> Callable[[int], Key]:
+    """The points of a batch of circuits, which is identified by the checksums of all circuits."""
+    crc32c = checksum(b"".join(circuit.crc32c.to_bytes(4, "little") for circuit in batch.circuits))
+
+    def identify_point(point: int) -> Key:
+        return Key(caller, batch.DESCRIPTOR.name, batch.request_id, crc32c, point)
+
+    return identify_point
 
 
 class RecentAnswers:
@@ -28,21 +62,16 @@ class RecentAnswers:
         self._answers: OrderedDict[Key, bytes] = OrderedDict()
         self._size_bytes = 0
 
-    def add(self, caller: str, request: Any, answer: bytes) -> None:
+    def add(self, key: Key, answer: bytes) -> None:
         """Remembers what this request was answered; without an id it could not be asked for."""
-        if not request.request_id or len(answer) > self._answer_bytes:
+        if not key.request_id or len(answer) > self._answer_bytes:
             return
-        key = _identify(caller, request)
         self._size_bytes += len(answer) - len(self._answers.pop(key, b""))
         self._answers[key] = answer
         while self._size_bytes > self._most_bytes:
             _, oldest = self._answers.popitem(last=False)
             self._size_bytes -= len(oldest)
 
-    def find(self, caller: str, request: Any) -> bytes | None:
+    def find(self, key: Key) -> bytes | None:
         """The answer to an equal request of the same caller; None where it is not remembered."""
-        return self._answers.get(_identify(caller, request))
-
-
-def _identify(caller: str, request: Any) -> Key:
-    return caller, request.DESCRIPTOR.name, request.request_id, request.crc32c
+        return self._answers.get(key)

@@ -40,7 +40,7 @@ from shotclock.wire.integrity import parse_checked, serialize
 from shotclock.wire.origin import read_origin
 from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, until_arrival_ns
 from shotclock.wire.payload import PayloadCorruptedError, parse
-from shotclock.wire.recent_answers import RecentAnswers
+from shotclock.wire.recent_answers import Key, RecentAnswers, identify, identify_points
 from shotclock.wire.refusals import (
     no_answer,
     refusal,
@@ -164,6 +164,7 @@ class Service:
         self._dispatcher = dispatcher
         self._on_damage = on_damage
         self._answers = RecentAnswers()
+        self._point_answers = RecentAnswers()
         self._operations = operations
         self._limits = limits
         self._warnings = warnings
@@ -343,13 +344,13 @@ class Service:
 
     def _answer(self, request: Any, caller: str, answer: Any) -> bytes:
         data = serialize(answer)
-        self._answers.add(caller, request, data)
+        self._answers.add(identify(caller, request), data)
         return data
 
     def _resend(self, request: Any, caller: str) -> bytes:
         """The answer again, to a caller to whom it arrived damaged; also while the service drains."""
         self._report_damage("answer", f"the answer to {request.request_id!r:.100} arrived damaged", caller)
-        answer = self._answers.find(caller, request)
+        answer = self._answers.find(identify(caller, request))
         if answer is None:
             raise no_answer()
         return answer
@@ -360,6 +361,10 @@ class Service:
 
     async def _submit_circuits(self, payload: bytes, context: Any, caller: str) -> None:
         message = parse_checked(pb.CircuitBatch, payload)
+        key_of = identify_points(caller, message)
+        if message.resend:
+            await self._resend_points(message, caller, key_of, context)
+            return
         self._refuse_unless_ready()
         message.budget_ns = effective_budget_ns(
             methods.SUBMIT_CIRCUITS, message.budget_ns, context.time_remaining()
@@ -367,7 +372,24 @@ class Service:
         self._read_report(message, caller)
         trace = read_trace(context) if self._traced else None
         batch = decode_batch(message, caller, trace, read_origin(context))
-        await stream_outcomes(self._dispatcher, batch, context)
+
+        def remember(index: int, answer: bytes) -> None:
+            self._point_answers.add(key_of(index), answer)
+
+        await stream_outcomes(self._dispatcher, batch, context, remember)
+
+    async def _resend_points(
+        self, request: Any, caller: str, key_of: Callable[[int], Key], context: Any
+    ) -> None:
+        """As `_resend`, for points of a batch."""
+        points = sorted(set(request.resend))
+        what = f"{len(points)} answers to {request.request_id!r:.100} arrived damaged"
+        self._report_damage("answer", what, caller)
+        for point in points:
+            answer = self._point_answers.find(key_of(point))
+            if answer is None:
+                raise no_answer()
+            await context.write(answer)
 
     def _read_report(self, message: Any, caller: str) -> None:
         if message.HasField("report") and (outcomes := self._reports.read(message.report, caller)):
