@@ -132,7 +132,7 @@ async def _serve(stack: AsyncExitStack, folder: Path, url: str, account_port: in
         config.write_text(f"""
 [quantum]
 provider = "paid_provider:connect"
-max_money_per_run = 100.0
+max_money_per_run = 1e9
 shots = 64
 budget_ms = {BUDGET_MS}
 [serve]

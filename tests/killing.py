@@ -59,7 +59,7 @@ class Place:
         config.write_text(f"""
 [quantum]
 provider = "paid_provider:connect"
-max_money_per_run = 1.0
+max_money_per_run = 1e9
 shots = 64
 budget_ms = {BUDGET_S * 1e3}
 [orchestrator]

@@ -118,11 +118,13 @@ class Story:
     """What happened.
 
     calls: how they ended.
+    repeated: calls that were sent to another replica when theirs was lost.
     adoption_s: from each kill that left jobs open until another replica owned them all, seconds.
     codes: exit codes and stderr of the last processes.
     """
 
     calls: Calls = field(default_factory=Calls)
+    repeated: int = 0
     adoption_s: list[float] = field(default_factory=list)
     codes: list[tuple[int, str]] = field(default_factory=list)
 
@@ -141,7 +143,7 @@ def configure(folder: Path, account: ProviderAccount, url: str, number: int) -> 
     config.write_text(f"""
 [quantum]
 provider = "paid_provider:connect"
-max_money_per_run = 1.0
+max_money_per_run = 1e9
 shots = 64
 budget_ms = {BUDGET_S * 1e3}
 [orchestrator]
@@ -183,6 +185,7 @@ async def run_replicas(
             await _wait_busy(account)
             over.set()
             await load
+            story.repeated = placed.repeated
             await placed.close()
             await _wait_settled(cluster)
             for replica in replicas:

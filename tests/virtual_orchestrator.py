@@ -27,7 +27,7 @@ from shotclock.orchestrator.forecast import Forecast, ShotPolicy
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.latency import FallbackTime
 from shotclock.orchestrator.job_planner import BatchPolicy
-from shotclock.orchestrator.ledger.job_journal import FreeJobs, PaidJobs
+from shotclock.orchestrator.ledger.job_journal import FreeJobs, PaidJobs, SharedLanes
 from shotclock.orchestrator.pipeline import Pipeline, PreEvaluator, submit_always
 from shotclock.orchestrator.planning import ShotLimits
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota
@@ -90,6 +90,7 @@ class System:
         results: int = 0,
         shorter_rep_delays_s: tuple[float, ...] = (),
         ledger: Ledger | None = None,
+        lanes: SharedLanes | None = None,
         overload_wait_ms: float = 1e6,
         synthesizer: NullSynthesizer | None = None,
         offload: Offload = INLINE,
@@ -116,7 +117,7 @@ class System:
             forecast,
             health,
             clock=clock,
-            journal=FreeJobs() if ledger is None else PaidJobs(ledger, provider.name),
+            journal=FreeJobs() if ledger is None else PaidJobs(ledger, provider.name, lanes=lanes),
             recorder=recorder,
             rng=rng,
             pre_evaluator=pre_evaluator,

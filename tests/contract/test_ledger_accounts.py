@@ -25,7 +25,7 @@ from shotclock.domain.accounting import (
 )
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.ledger import JobRecord, LedgerState
-from shotclock.orchestrator.ledger.accounts import OverBudgetError, OverQuotaError
+from shotclock.orchestrator.ledger.accounts import OverBudgetError, OverQuotaError, RepeatedCallError
 from shotclock.orchestrator.ledger.limits import SharedLimits
 from shotclock.orchestrator.ledger.memory import MemoryLedger
 from shotclock.orchestrator.ledger.places import find_place
@@ -147,6 +147,39 @@ def test_a_quota_ends_with_its_period_and_stops_one_caller_alone(make: Make) -> 
     asyncio.run(main())
 
 
+def make_repeat(
+    tag: str, age_s: float, *, repeats: int = 1, request_id: str = "r", caller: str = "ada"
+) -> JobRecord:
+    call = CallAccount(request_id, caller, 1, Origin(repeats=repeats, age_s=age_s), age_s)
+    return JobRecord(tag, "scripted", (request_id,), 64, account=JobAccount((call,), 1.0))
+
+
+def test_a_call_that_was_sent_elsewhere_before_is_paid_for_once(make: Make) -> None:
+    async def main() -> None:
+        wall = Wall()
+        ledger = make(wall)
+        await ledger.intend(make_repeat("first", 0.0, repeats=0))
+        wall.now_unix_s += 5.0
+        with pytest.raises(RepeatedCallError, match="was submitted before as first") as caught:
+            await ledger.intend(make_repeat("second", 5.5))
+        assert caught.value.earlier is not None
+        assert caught.value.earlier.tag == "first"
+        # others' calls, and those of a later run under the same name, do not count
+        await ledger.intend(make_repeat("other's", 5.5, caller="bob"))
+        await ledger.intend(make_repeat("later run", 0.0, repeats=0))
+        # nothing was submitted of it, so that another orchestrator may
+        await ledger.intend(make_repeat("lost", 0.0, repeats=0, request_id="q"))
+        await ledger.move("lost", S.FAILED)
+        await ledger.intend(make_repeat("again", 2.0, request_id="q"))
+        # the first one's queue holds it still: it arrived there before the repeat was recorded
+        with pytest.raises(RepeatedCallError, match="another orchestrator has taken the call over"):
+            await ledger.intend(make_repeat("late", 1.0, repeats=0, request_id="q"))
+        wall.now_unix_s += 60.0
+        await ledger.intend(make_repeat("much later", 1.0, repeats=0, request_id="q"))
+
+    asyncio.run(main())
+
+
 def test_the_accounts_of_a_file_and_a_database_are_read_back(tmp_path: Path, postgres: Cluster) -> None:
     wall = Wall()
     origin = Origin(Allocation("4711", "proj-a", "ada"))
@@ -208,9 +241,11 @@ def test_a_ledger_of_the_version_before_is_read_and_then_extended(tmp_path: Path
         with contextlib.closing(ledger):
             asyncio.run(ledger.intend(job("t", 1.0)))
     with contextlib.closing(apsw.Connection(str(path))) as connection:
-        connection.execute("DROP TABLE accounts; DROP TABLE spending; PRAGMA user_version = 1")
+        connection.execute(
+            "DROP TABLE accounts; DROP TABLE spending; DROP TABLE repeats; PRAGMA user_version = 1"
+        )
     with postgres.connect() as older:
-        older.execute("DROP TABLE shotclock.accounts; DROP TABLE shotclock.spending")
+        older.execute("DROP TABLE shotclock.accounts, shotclock.spending, shotclock.repeats")
         older.execute("UPDATE shotclock.schema_version SET version = 1")
     assert find_place(str(path)).read_accounts(0.0, 1e12) == []
     assert [record.tag for record in find_place(str(path)).read_jobs()] == ["t"]

@@ -20,7 +20,7 @@ from shotclock.app.topology_picture import draw
 from shotclock.app.topology_text import outline
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.hosts import Endpoint, HostDescription, HostState, Rtt
-from shotclock.domain.outcome import Decision, Done
+from shotclock.domain.outcome import Decision, Done, ProviderFault
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.subproblem_batch import SubproblemBatch
 from shotclock.placement.report import KINDS, write_report
@@ -28,6 +28,7 @@ from shotclock.placement.rules import Needs, Rules
 from shotclock.placement.topology import Fabric, Host, HostView
 from shotclock.wire.hosts import decode_host, encode_host
 from shotclock.wire.payload import MalformedMessageError
+from shotclock.wire.refusals import Unreachable
 from shotclock.wire.server import Server, serve
 from shotclock.wire.tls import Insecure
 
@@ -197,7 +198,7 @@ async def run_services(count: int) -> AsyncIterator[list[tuple[Server, ScriptedD
         yield running
 
 
-def test_a_lost_host_costs_one_call_and_decisions_go_where_the_answer_was_made() -> None:
+def test_a_lost_host_costs_no_call_and_decisions_go_where_the_answer_was_made() -> None:
     async def work() -> None:
         async with run_services(2) as running:
             by_target = {f"127.0.0.1:{server.port}": (server, scripted) for server, scripted in running}
@@ -211,12 +212,33 @@ def test_a_lost_host_costs_one_call_and_decisions_go_where_the_answer_was_made()
             await server.stop(0)
             ended = [await dispatcher.solve(call(f"call-{number}")) for number in range(6)]
             ((_, other),) = by_target.values()
-            answers = [outcome for outcome in ended if isinstance(outcome, Done)]
-            assert ended[1:] == answers[-5:]  # a probe may have been quicker than the first
-            assert (scripted.solved, other.solved) == (
-                1,
-                len(answers),
-            )  # a failed call was not made again
+            assert all(isinstance(outcome, Done) for outcome in ended)
+            assert (scripted.solved, other.solved) == (1, 6)
+            assert dispatcher.repeated <= 1  # a probe may have been quicker than the first
+            await dispatcher.close()
+
+    asyncio.run(work())
+
+
+def test_a_repeated_call_says_how_often_and_how_long_ago_it_was_sent_and_ends_after_the_last_host() -> None:
+    async def work() -> None:
+        async with run_services(2) as running:
+            dispatcher = await connect_hosts([f"127.0.0.1:{each.port}" for each, _ in running], Insecure())
+            (first, _), (_, other) = running
+            await first.stop(0)
+            lost = f"127.0.0.1:{first.port}"
+            dispatcher._host_of["c"] = lost
+            repeated = await dispatcher.solve_again(call("c"), Unreachable("gone"), 250_000_000)
+            assert isinstance(repeated, Done)
+            (received,) = other.subproblems
+            assert (received.origin.repeats, received.origin.age_s) == (1, 0.25)
+            assert received.budget_ns <= call("c").budget_ns - 250_000_000
+            for again, cause, spent_ns in (
+                (received, Unreachable("gone"), 0),
+                (call("c"), Unreachable("gone"), call("c").budget_ns),
+                (call("c"), ProviderFault("unusable answer"), 0),
+            ):
+                assert await dispatcher.solve_again(again, cause, spent_ns) is None
             await dispatcher.close()
 
     asyncio.run(work())

@@ -33,6 +33,7 @@ def test_replicas_lose_no_paid_job_pay_for_none_twice_and_share_the_lanes(
     assert at_once == LANES_SHARED
     assert set(story.calls.endings) <= {"Done", "Degraded", "Late", "Failed"}
     assert story.adoption_s
+    assert story.repeated > 0
     for code, messages in story.codes:
         assert code == 0
         assert "trouble" not in messages

@@ -22,6 +22,7 @@ from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts,
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.traces import open_tracer
 from shotclock.app.watched_calls import NO_WATCH, HostWatch
+from shotclock.domain.accounting import Allocation
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import CallCounts
 from shotclock.domain.outcome import Answer, Decision
@@ -260,7 +261,13 @@ def _remote(
                 recorder=recorder,
                 tracer=tracer,
             )
-        return GrpcDispatcher(connect(target, security), fallback=answer, recorder=recorder, tracer=tracer)
+        return GrpcDispatcher(
+            connect(target, security),
+            fallback=answer,
+            recorder=recorder,
+            tracer=tracer,
+            allocation=Allocation.of(os.environ),
+        )
 
     dispatcher = host.run(open_channels())
     return dispatcher, lambda: host.run(dispatcher.close())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,7 +20,9 @@ from shotclock.app.host import Host, WallHost, workers_policy
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
+from shotclock.app.spending import read_rules
 from shotclock.app.traces import open_tracer
+from shotclock.domain.accounting import Allocation
 from shotclock.domain.errors import ProviderError
 from shotclock.domain.ports import NO_CHARGES, Budgeted, Charged, Charges, CircuitCaller, MoneyLeft, Provider
 from shotclock.domain.recorders import Recorder
@@ -181,7 +184,12 @@ def _open_remote(
     async def open_dispatcher() -> GrpcDispatcher | PlacedDispatcher:
         if len(targets) > 1:
             return await connect_hosts(targets, security, placement, recorder=recorder, tracer=tracer)
-        return GrpcDispatcher(open_channels(target, security), recorder=recorder, tracer=tracer)
+        return GrpcDispatcher(
+            open_channels(target, security),
+            recorder=recorder,
+            tracer=tracer,
+            allocation=Allocation.of(os.environ),
+        )
 
     dispatcher = host.run(open_dispatcher())
     ending.callback(lambda: host.run(dispatcher.close()))
@@ -198,7 +206,7 @@ def embed_orchestrator(
     quantum = settings.quantum
     provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
     ledgers = LedgerFactory(settings.serve.ledger_file, log.warning)
-    journal = ledgers.of(provider)
+    journal = ledgers.of(provider, read_rules(settings, quantum))
     ending.callback(ledgers.close)
     policy = PathPolicy(True, ClassicalAnswer.NONE, settings.orchestrator.batch_limit)
     path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal, tracer=tracer)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import random
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
+from shotclock.domain.accounting import Allocation
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.errors import MachineError, SettingsError, ShotclockError
@@ -28,6 +30,7 @@ from shotclock.settings import Settings
 from shotclock.wire.channels import connect
 from shotclock.wire.client import Fallback, GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
+from shotclock.wire.repeats import repeat
 from shotclock.wire.tls import ClientTls, Insecure
 from shotclock.wire.uncounted import UNCOUNTED
 
@@ -100,6 +103,14 @@ class Placer:
             return self._random.choice(taking)
         return next(host for host in self._turns if host in taking)
 
+    def choose_other(self, lost: str) -> str:
+        """The host of a call that another one has lost."""
+        chosen = self.choose()
+        if chosen != lost:
+            return chosen
+        others = sorted(name for name in self._clients if name != lost)
+        return self._random.choice(others)
+
     def fail(self, host: str, reason: str) -> None:
         """A call to the host did not reach it: the next one goes elsewhere."""
         self._site.fail(host, reason, _now_s())
@@ -159,7 +170,9 @@ class Placer:
 
 
 class PlacedDispatcher:
-    """Implements Dispatcher. A call is made once: one that a lost host may have accepted is not repeated."""
+    """Implements Dispatcher. A call whose host was lost goes to another one, see `wire.repeats`; a batch
+    does not.
+    """
 
     def __init__(
         self,
@@ -174,6 +187,7 @@ class PlacedDispatcher:
         self._host_of: OrderedDict[str, str] = OrderedDict()
         self.calls = dict.fromkeys(hosts, 0)
         self.unanswered = dict.fromkeys(hosts, 0)
+        self.repeated = 0
 
     async def start(self) -> str:
         """Probes every host as often as its RTT needs to count, then goes on; returns why it chose.
@@ -218,6 +232,22 @@ class PlacedDispatcher:
         self._note(host, outcome)
         return outcome
 
+    async def solve_again(self, subproblem: Subproblem, cause: object, spent_ns: int) -> Outcome | None:
+        """See `Elsewhere.solve_again`."""
+        repeated = repeat(subproblem, cause, spent_ns, len(self._hosts) - 1)
+        if repeated is None:
+            return None
+        host = self._leave(subproblem.request_id, str(cause))
+        return await self._hosts[host].dispatcher.solve(repeated)
+
+    async def execute_again(self, spec: CircuitSpec, cause: object, spent_ns: int) -> CircuitOutcome | None:
+        """See `Elsewhere.execute_again`."""
+        repeated = repeat(spec, cause, spent_ns, len(self._hosts) - 1)
+        if repeated is None:
+            return None
+        host = self._leave(spec.request_id, str(cause))
+        return await self._hosts[host].dispatcher.execute(repeated)
+
     async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
         """See `Dispatcher.execute_batch`; all of a batch goes to one host."""
         host = self._choose(batch.request_id)
@@ -242,8 +272,16 @@ class PlacedDispatcher:
             await asyncio.wait((self._probing,))
         await asyncio.gather(*(close() for close in self._closes))
 
-    def _choose(self, *request_ids: str) -> str:
-        host = self.placer.choose()
+    def _leave(self, request_id: str, reason: str) -> str:
+        """Another host for a call whose host was lost."""
+        lost = self._host_of[request_id]
+        self.unanswered[lost] += 1
+        self.repeated += 1
+        self.placer.fail(lost, reason)
+        return self._choose(request_id, host=self.placer.choose_other(lost))
+
+    def _choose(self, *request_ids: str, host: str = "") -> str:
+        host = host or self.placer.choose()
         self.calls[host] += len(request_ids)
         self._host_of.update(dict.fromkeys(request_ids, host))
         while len(self._host_of) > UNDECIDED:
@@ -278,15 +316,23 @@ async def connect_hosts(
     if len(set(targets)) < len(targets):
         raise SettingsError(f"hosts: each must be named once (got {', '.join(targets)})")
     hosts, closes = {}, []
+    dispatchers: list[GrpcDispatcher] = []
     for target in targets:
         dispatcher = GrpcDispatcher(
-            connect(target, security), fallback=fallback, recorder=recorder, tracer=tracer
+            connect(target, security),
+            fallback=fallback,
+            recorder=recorder,
+            tracer=tracer,
+            allocation=Allocation.of(os.environ),
         )
         operations = GrpcOperations(connect(target, security))
+        dispatchers.append(dispatcher)
         hosts[target] = PlacedHost(dispatcher, operations)
         closes += [dispatcher.close, operations.close]
     clients = {target: host.client for target, host in hosts.items()}
     placed = PlacedDispatcher(hosts, Placer(clients, placement, needs=needs), closes)
+    for dispatcher in dispatchers:
+        dispatcher.elsewhere = placed
     try:
         log.info("placement: %s", await placed.start())
     except BaseException:

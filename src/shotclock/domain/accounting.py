@@ -55,11 +55,13 @@ class Origin:
     """Where a call comes from.
 
     allocation: of the batch system.
-    is_repeated: it was sent to another orchestrator before, which may have paid for it.
+    repeats: how often it was sent to another orchestrator before, which was lost and may have paid for it.
+    age_s: since it was sent for the first time, seconds; 0 of one that is not repeated.
     """
 
     allocation: Allocation = NO_ALLOCATION
-    is_repeated: bool = False
+    repeats: int = 0
+    age_s: float = 0.0
 
 
 HERE = Origin()
@@ -74,12 +76,14 @@ class CallAccount:
     caller: the name in its certificate, "" without one.
     circuits: its circuits in the job.
     origin: where it comes from.
+    age_s: since it was first asked for, by its caller's clock and this process's, seconds.
     """
 
     request_id: str
     caller: str = ""
     circuits: int = 1
     origin: Origin = HERE
+    age_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shotclock.domain.accounting import CallAccount
+from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import DeviceCircuit, Pub
 from shotclock.orchestrator.batching import PubPlan
 from shotclock.orchestrator.call import Call, UserCircuits
@@ -69,11 +70,22 @@ class BoundJob:
         """The call of each circuit, in the order of the job's samples."""
         return tuple(call for pub in self.bound for call, _ in pub)
 
-    def accounts(self) -> tuple[CallAccount, ...]:
+    def without(self, left_out: Call) -> BoundJob:
+        """The same job without this call."""
+        pubs = (tuple(pair for pair in pub if pair[0] is not left_out) for pub in self.bound)
+        return BoundJob(tuple(pub for pub in pubs if pub))
+
+    def accounts(self, now_ns: int) -> tuple[CallAccount, ...]:
         """Each call's part in the job."""
         circuits = Counter(self.call_of_circuits)
         return tuple(
-            CallAccount(call.work.request_id, call.caller, count, call.origin)
+            CallAccount(
+                call.work.request_id,
+                call.caller,
+                count,
+                call.origin,
+                call.origin.age_s + (now_ns - call.queued_ns) / NS_PER_S,
+            )
             for call, count in circuits.items()
         )
 

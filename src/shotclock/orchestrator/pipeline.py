@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.circuit import DeviceCircuit, Samples
+from shotclock.domain.circuit import DeviceCircuit
 from shotclock.domain.errors import (
     FaultKind,
     ProviderError,
@@ -34,17 +34,19 @@ from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import SpanName, Tracer, open_span
 from shotclock.orchestrator.batching import Placement
-from shotclock.orchestrator.call import Call, Sampled, UserCircuits
+from shotclock.orchestrator.call import Call, UserCircuits
+from shotclock.orchestrator.delivery import deliver, split_stages
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.retry import backoff_ns
 from shotclock.orchestrator.job_plan import BoundJob, JobPlan
-from shotclock.orchestrator.ledger.accounts import OverQuotaError
+from shotclock.orchestrator.ledger.accounts import OverQuotaError, RepeatedCallError
 from shotclock.orchestrator.ledger.charges import estimate_account, read_usage
 from shotclock.orchestrator.ledger.job_journal import JobJournal
 from shotclock.orchestrator.ledger.transitions import LanesBusyError
 from shotclock.orchestrator.planning import Fit
 from shotclock.orchestrator.provider_answers import answer_of
+from shotclock.orchestrator.rejoin import Rejoining
 from shotclock.orchestrator.worker_faults import reject
 
 SEARCHES_FOR_LOST_JOB = 7
@@ -98,6 +100,7 @@ class Pipeline:
         self._tracer = tracer
         self._cancelling: set[asyncio.Task[None]] = set()
         self._inflight = 0
+        self._rejoining = Rejoining(forecast.provider, journal, clock)
 
     async def run(self, plan: JobPlan) -> None:
         """Ends every call of the job, with samples or with the reason why it has none."""
@@ -108,7 +111,6 @@ class Pipeline:
         subproblems = [call for call in calls if not isinstance(call.work, UserCircuits)]
         self._record_stage(subproblems, Stage.BIND, began, emulated_ns=0)
         for call in calls:
-            call.progress.sharers = len(calls)
             call.progress.penalised = plan.fit.penalised
         try:
             await self._attempt(bound, plan.fit)
@@ -139,6 +141,7 @@ class Pipeline:
 
         A paid job whose submit is unanswered by then keeps its intent: the next start searches for its tag.
         """
+        self._rejoining.close()
         with suppress(TimeoutError):
             async with asyncio.timeout(CANCELLED_LIMIT_S):
                 while self._cancelling:
@@ -192,18 +195,16 @@ class Pipeline:
             attempt += 1
             for call in job.calls:
                 call.progress.attempts = attempt
+                call.progress.sharers = len(job.calls)
             try:
                 await self._trace_once(job, fit, first_attempt=attempt == 1)
-            except (LanesBusyError, OverQuotaError) as error:
+            except (LanesBusyError, OverQuotaError, RepeatedCallError) as error:
                 # Nothing was submitted, so this does not count as an attempt.
                 attempt -= 1
                 for call in job.calls:
                     call.progress.attempts = attempt
                     call.progress.with_provider_since_ns = None
-                if isinstance(error, OverQuotaError):
-                    _end_over_quota(job.calls, error)
-                else:
-                    await self._wait_for_lane(job.calls)
+                bound = await self._put_off(bound, error)
             except ProviderError as error:
                 self._health.record_failure(error)
                 wait = self._backoff_ns(error, attempt, job.calls)
@@ -226,6 +227,19 @@ class Pipeline:
                 self._recorder.record_retry()
             else:
                 return
+
+    async def _put_off(
+        self, bound: BoundJob, error: LanesBusyError | OverQuotaError | RepeatedCallError
+    ) -> BoundJob:
+        """What is left to submit, once the reason may be gone."""
+        match error:
+            case OverQuotaError():
+                _end_over_quota(bound.calls, error)
+            case RepeatedCallError():
+                return self._rejoining.take(bound, error)
+            case LanesBusyError():
+                await self._wait_for_lane(bound.without_cancelled().calls)
+        return bound
 
     def _backoff_ns(self, error: ProviderError, attempt: int, calls: tuple[Call, ...]) -> int | None:
         now = self._clock.now_ns()
@@ -300,7 +314,7 @@ class Pipeline:
         self.journal.result(
             tag, _request_ids(calls), read_usage(self.provider, execution, self._clock.now_ns())
         )
-        _deliver(job, execution, bound, _split_stages(submitted, execution))
+        deliver(job, execution, bound, split_stages(submitted, execution))
 
     def _may_blame_this_host(self, calls: tuple[Call, ...], began_ns: int) -> bool:
         """Whether this host's own computing may be why a job is late, which says nothing of a provider."""
@@ -326,7 +340,7 @@ class Pipeline:
     async def _hand_over(self, job: Job, bound: BoundJob) -> Accepted:
         calls = bound.calls
         # The intent must be durable before the submit: after a crash, the tag is how a paid job is found.
-        account = estimate_account(self.provider, job, bound.accounts())
+        account = estimate_account(self.provider, job, bound.accounts(self._clock.now_ns()))
         await self.journal.intend(job.tag, _request_ids(calls), job.shots, account)
         if not any(call.is_wanted for call in calls):
             # Recording the intent awaits; a job that nobody waits for must not be paid for.
@@ -433,49 +447,3 @@ def _end_all(calls: tuple[Call, ...], error: ShotclockError) -> None:
     end = reject(error) if isinstance(error, WorkerError) else ProviderFault(str(error))
     for call in calls:
         call.end(end)
-
-
-def _deliver(job: Job, execution: Execution, bound: BoundJob, timings: list[StageTiming]) -> None:
-    """Ends each call with its samples, or with a fault if their number or width is wrong."""
-    results: dict[Call, list[Samples]] = {call: [] for call in bound.calls}
-    faults: dict[Call, str] = {}
-    for call, circuit, samples in zip(bound.call_of_circuits, job.circuits, execution.samples, strict=True):
-        results[call].append(samples)
-        if fault := _misfit(samples, job.shots, circuit.parameters.n):
-            faults[call] = fault
-    for call, samples_of_call in results.items():
-        progress = call.progress
-        progress.with_provider_since_ns = None
-        for timing in timings:
-            progress.record_stage(timing)
-        progress.qpu_s += execution.qpu_s * len(samples_of_call) / len(job.circuits)
-        progress.emulator_overrun |= execution.emulator_overrun
-        end = Sampled(tuple(samples_of_call), execution.collected_at_ns)
-        call.end(ProviderFault(faults[call]) if call in faults else end)
-
-
-def _misfit(samples: Samples, shots: int, n: int) -> str:
-    if samples.shots != shots:
-        return f"returned {samples.shots} shots, requested {shots}"
-    if samples.pool.shape[1] != n:
-        return f"returned samples of {samples.pool.shape[1]} bits, requested {n}"
-    return ""
-
-
-def _split_stages(submitted_ns: int, execution: Execution) -> list[StageTiming]:
-    """Queue, execution and collection, end to end from the submit's return.
-
-    A planned instant may precede a timer that fired late, so each stage starts no earlier than the previous
-    one ended, and no stage's emulated time exceeds its duration.
-    """
-    timings = []
-    start = submitted_ns
-    for stage, end, emulated in (
-        (Stage.QPU_QUEUE_WAIT, execution.running_at_ns, execution.queue_emulated_ns),
-        (Stage.QPU_EXEC_TIME, execution.finished_at_ns, execution.execution_emulated_ns),
-        (Stage.COLLECT, execution.collected_at_ns, execution.collect_emulated_ns),
-    ):
-        duration = max(0, end - start)
-        timings.append(StageTiming(stage, start, duration, min(emulated, duration)))
-        start += duration
-    return timings

@@ -47,6 +47,7 @@ from shotclock.wire.origin import origin_metadata
 from shotclock.wire.outcomes import decode_circuit_outcome, decode_outcome, onto_clock_ns
 from shotclock.wire.payload import MalformedMessageError, PayloadCorruptedError
 from shotclock.wire.refusals import cause_of
+from shotclock.wire.repeats import NOWHERE, Elsewhere
 from shotclock.wire.reports import UnreportedCalls
 from shotclock.wire.subproblem_batches import encode_subproblems, read_answers
 from shotclock.wire.traceparent import trace_metadata
@@ -70,6 +71,7 @@ class GrpcDispatcher:
     """Implements Dispatcher. Trouble on the way is a value: the orchestrator being lost raises nothing.
 
     tracer: makes a span of each call, whose context goes along; without one, the call's own context does.
+    elsewhere: where a call goes whose orchestrator was lost, before it ends here.
     allocation: of Slurm, in which this process runs; it goes along with every call.
     recorder: counts every call; those that end here without the orchestrator are also reported to it.
 
@@ -87,6 +89,7 @@ class GrpcDispatcher:
         tracer: Tracer | None = None,
         allocation: Allocation = NO_ALLOCATION,
     ) -> None:
+        self.elsewhere: Elsewhere = NOWHERE
         self._tracer = tracer
         self._allocation = allocation
         self._channels = channels
@@ -107,7 +110,7 @@ class GrpcDispatcher:
             return outcome
 
     async def _solve(self, subproblem: Subproblem, trace: TraceContext | None) -> Outcome:
-        budget_ns = subproblem.budget_ns
+        budget_ns, age_ns = subproblem.budget_ns, round(subproblem.origin.age_s * NS_PER_S)
         kept_s = min(self._limits.fallback_s, 0.1 * budget_ns / NS_PER_S) if self._fallback else 0.0
         asked_ns = _now_ns()
         reply = await self._ask(
@@ -125,10 +128,14 @@ class GrpcDispatcher:
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
             else:
-                self._recorder.record_outcome(outcome, _now_ns() - asked_ns, budget_ns, trace=trace)
+                duration_ns = _now_ns() - asked_ns + age_ns
+                self._recorder.record_outcome(outcome, duration_ns, budget_ns + age_ns, trace=trace)
                 return outcome
+        again = await self.elsewhere.solve_again(subproblem, reply, _now_ns() - asked_ns)
+        if again is not None:
+            return again
         ended = await self._end_here(subproblem, reply, asked_ns)
-        self._count_here(ended, asked_ns, budget_ns, trace)
+        self._count_here(ended, asked_ns - age_ns, budget_ns + age_ns, trace)
         return ended
 
     async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
@@ -234,7 +241,7 @@ class GrpcDispatcher:
             return outcome
 
     async def _execute(self, spec: CircuitSpec, trace: TraceContext | None) -> CircuitOutcome:
-        asked_ns = _now_ns()
+        asked_ns, age_ns = _now_ns(), round(spec.origin.age_s * NS_PER_S)
         reply = await self._ask(
             methods.SUBMIT_CIRCUIT,
             pb.CircuitOutcome,
@@ -250,10 +257,14 @@ class GrpcDispatcher:
             except (MalformedMessageError, PayloadCorruptedError) as error:
                 reply = self._unusable(error)
             else:
-                self._recorder.record_outcome(outcome, _now_ns() - asked_ns, spec.budget_ns, trace=trace)
+                duration_ns = _now_ns() - asked_ns + age_ns
+                self._recorder.record_outcome(outcome, duration_ns, spec.budget_ns + age_ns, trace=trace)
                 return outcome
+        again = await self.elsewhere.execute_again(spec, reply, _now_ns() - asked_ns)
+        if again is not None:
+            return again
         ended = end_without_answer(reply, self._nobody(0))
-        self._count_here(ended, asked_ns, spec.budget_ns, trace)
+        self._count_here(ended, asked_ns - age_ns, spec.budget_ns + age_ns, trace)
         return ended
 
     async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:

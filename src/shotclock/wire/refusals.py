@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -115,6 +116,11 @@ def refusal(error: ShotclockError) -> RefusedError:
     return RefusedError(code, " ".join(str(error).split())[:MAX_DETAILS])
 
 
+@dataclass(frozen=True, slots=True)
+class Unreachable(ProviderFault):
+    """The orchestrator is gone, or takes nothing now: the call may be sent to another one."""
+
+
 def cause_of(error: grpc.aio.AioRpcError, channels: Channels, budget_ns: int) -> Cause:
     """The value of a status; where the caller's own numbers are at fault, raises what the server raised."""
     code, details = error.code(), " ".join((error.details() or "").split())
@@ -127,9 +133,10 @@ def cause_of(error: grpc.aio.AioRpcError, channels: Channels, budget_ns: int) ->
             if key == REJECTION:
                 with suppress(MalformedMessageError):
                     return decode_rejection(parse(pb.Rejection, value))
+    kind = ProviderFault
     if code is grpc.StatusCode.UNAVAILABLE:
-        details = channels.explain(details)
-    return ProviderFault(f"orchestrator {channels.target}: {code.name}: {details[:MAX_DETAILS]}")
+        details, kind = channels.explain(details), Unreachable
+    return kind(f"orchestrator {channels.target}: {code.name}: {details[:MAX_DETAILS]}")
 
 
 def _raise_again(details: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from shotclock.domain.accounting import AccountEntry, Allocation, CallAccount, JobAccount, Origin, Spending
+from shotclock.orchestrator.ledger.accounts import REPEATS_KEPT_S
 
 Execute = Callable[[str, tuple[Any, ...]], Iterable[tuple[Any, ...]]]
 """Runs a statement with `?` for each value, and returns its rows."""
@@ -24,6 +25,7 @@ class SqlAccounts:
         self._execute = execute
         self._accounts = f"{prefix}accounts"
         self._spending = f"{prefix}spending"
+        self._repeats = f"{prefix}repeats"
 
     def read_spending(self, provider: str) -> list[Spending]:
         """See `AccountRows.read_spending`."""
@@ -53,6 +55,23 @@ class SqlAccounts:
             f"WHERE intended_unix_s >= ? AND intended_unix_s < ? ORDER BY intended_unix_s, tag"
         )
         return [_entry(*row) for row in self._execute(query, (since_unix_s, until_unix_s))]
+
+    def read_repeats(self, since_unix_s: float) -> set[tuple[str, str]]:
+        """See `AccountRows.read_repeats`."""
+        query = f"SELECT caller, request_id FROM {self._repeats} WHERE at_unix_s >= ?"  # noqa: S608
+        return {(caller, request_id) for caller, request_id in self._execute(query, (since_unix_s,))}
+
+    def write_repeat(self, caller: str, request_id: str, at_unix_s: float) -> None:
+        """See `AccountRows.write_repeat`."""
+        self._execute(
+            f"DELETE FROM {self._repeats} WHERE at_unix_s < ?",  # noqa: S608
+            (at_unix_s - REPEATS_KEPT_S,),
+        )
+        self._execute(
+            f"INSERT INTO {self._repeats} VALUES (?, ?, ?) ON CONFLICT (caller, request_id) "  # noqa: S608
+            f"DO UPDATE SET at_unix_s = excluded.at_unix_s",
+            (caller, request_id, at_unix_s),
+        )
 
     def write(self, entry: AccountEntry) -> None:
         """See `AccountRows.write`."""

@@ -5,6 +5,7 @@ Reserved amounts count like known ones: an estimate is replaced by what the prov
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Protocol
 
 from shotclock.domain.accounting import (
     AccountEntry,
+    CallAccount,
     JobAccount,
     JobUsage,
     MoneyRules,
@@ -22,6 +24,10 @@ from shotclock.domain.accounting import (
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.orchestrator.ledger.transitions import LedgerBusyError
 
+SKEW_S = 1.0
+"""By how much the clocks of two orchestrators may differ, seconds."""
+REPEATS_KEPT_S = 86_400.0
+"""No call that waits in another orchestrator's queue is older, seconds."""
 ROUNDING = 1e-9
 """Share of a limit that sums of floating-point amounts may exceed it by through rounding."""
 
@@ -47,6 +53,21 @@ class OverQuotaError(LedgerBusyError):
         self.unit = unit
 
 
+class RepeatedCallError(LedgerBusyError):
+    """Another orchestrator runs the call, or may have paid for it: nothing was recorded.
+
+    request_id: the call's.
+    caller: the call's.
+    earlier: the job that answers it; None where another orchestrator has taken the call over.
+    """
+
+    def __init__(self, call: CallAccount, why: str, earlier: AccountEntry | None = None) -> None:
+        super().__init__(f"{why}, so that it is not submitted again")
+        self.request_id = call.request_id
+        self.caller = call.caller
+        self.earlier = earlier
+
+
 class AccountRows(Protocol):
     """The accounts and the spending of a ledger, inside a transaction."""
 
@@ -59,6 +80,15 @@ class AccountRows(Protocol):
     def read(self, tag: str) -> AccountEntry | None:
         """The account of a job, if it has one."""
 
+    def read_all(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
+        """Those of the jobs intended from one instant to before the other, the oldest first."""
+
+    def read_repeats(self, since_unix_s: float) -> set[tuple[str, str]]:
+        """Callers and request ids of the calls that were taken over since then."""
+
+    def write_repeat(self, caller: str, request_id: str, at_unix_s: float) -> None:
+        """A call that was sent elsewhere before is about to be submitted here."""
+
     def write(self, entry: AccountEntry) -> None:
         """Writes or replaces a job's account."""
 
@@ -70,6 +100,7 @@ def open_account(rows: AccountRows, record: JobRecord, rules: MoneyRules, now_un
     """
     if record.account is None:
         return
+    refuse_repeated(rows, record.account, now_unix_s)
     spent = rows.read_spending(record.provider)
     refuse_spending(record.account, rules, spent, find_day(now_unix_s))
     entry = AccountEntry(
@@ -84,6 +115,27 @@ def open_account(rows: AccountRows, record: JobRecord, rules: MoneyRules, now_un
     )
     rows.write(entry)
     _count(rows, entry, entry.committed_s)
+    for call in record.account.calls:
+        if call.origin.repeats:
+            rows.write_repeat(call.caller, call.request_id, now_unix_s)
+
+
+def refuse_repeated(rows: AccountRows, account: JobAccount, now_unix_s: float) -> None:
+    """Raises RepeatedCallError where a call of the job is, or may be, paid for already.
+
+    A repeated call looks for an earlier job of it; a call that its caller has repeated elsewhere since it
+    arrived here is left to that orchestrator. Request ids are compared over the call's age alone: a later run
+    may use them again.
+    """
+    oldest_s = now_unix_s - max((call.age_s for call in account.calls), default=0.0) - SKEW_S
+    repeats = rows.read_repeats(oldest_s)
+    for call in account.calls:
+        if call.origin.repeats:
+            for entry in rows.read_all(now_unix_s - call.age_s - SKEW_S, math.inf):
+                if _answers(entry, call) and entry.used_s != 0.0:
+                    raise RepeatedCallError(call, f"the call was submitted before as {entry.tag}", entry)
+        elif (call.caller, call.request_id) in repeats:
+            raise RepeatedCallError(call, "another orchestrator has taken the call over")
 
 
 def refuse_spending(account: JobAccount, rules: MoneyRules, spent: Iterable[Spending], today: str) -> None:
@@ -142,6 +194,12 @@ def sum_of_period(spent: Iterable[Spending], caller: str, period: Period, today:
     return sum(row.seconds for row in own), sum(row.money for row in own)
 
 
+def _answers(entry: AccountEntry, call: CallAccount) -> bool:
+    return any(
+        each.request_id == call.request_id and each.caller == call.caller for each in entry.account.calls
+    )
+
+
 def _counts(day: str, period: Period, today: str) -> bool:
     match period:
         case "day":
@@ -175,6 +233,7 @@ class MemoryAccounts:
 
     def __init__(self) -> None:
         self.entries: dict[str, AccountEntry] = {}
+        self._repeats: dict[tuple[str, str], float] = {}
         self._spending: dict[tuple[str, str, str, str], Spending] = {}
 
     def read_spending(self, provider: str) -> list[Spending]:
@@ -192,6 +251,18 @@ class MemoryAccounts:
     def read(self, tag: str) -> AccountEntry | None:
         """See `AccountRows.read`."""
         return self.entries.get(tag)
+
+    def read_all(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
+        """See `AccountRows.read_all`."""
+        return [each for each in self.entries.values() if since_unix_s <= each.intended_unix_s < until_unix_s]
+
+    def read_repeats(self, since_unix_s: float) -> set[tuple[str, str]]:
+        """See `AccountRows.read_repeats`."""
+        return {key for key, at_unix_s in self._repeats.items() if at_unix_s >= since_unix_s}
+
+    def write_repeat(self, caller: str, request_id: str, at_unix_s: float) -> None:
+        """See `AccountRows.write_repeat`."""
+        self._repeats[caller, request_id] = at_unix_s
 
     def write(self, entry: AccountEntry) -> None:
         """See `AccountRows.write`."""

@@ -56,6 +56,13 @@ CREATE TABLE shotclock.spending (
   money double precision NOT NULL,
   PRIMARY KEY (provider, budget, caller, day)
 ) WITH (fillfactor = 50);
+CREATE INDEX ON shotclock.accounts (intended_unix_s);
+CREATE TABLE shotclock.repeats (
+  caller text NOT NULL,
+  request_id text NOT NULL,
+  at_unix_s double precision NOT NULL,
+  PRIMARY KEY (caller, request_id)
+);
 """
 _STATES = ", ".join(f"'{state}'" for state in LedgerState)
 _TABLES = f"""

@@ -2,8 +2,8 @@
 
 Two tables, written in one transaction: `jobs` has a row per record, `history` a row per transition.
 `jobs.move` is the number of the record's latest transition. Neither has a secondary index, so a transition
-writes and syncs one page of each. `accounts` and `spending` are new in schema 2: a writer adds them to an
-older file, a reader of one finds no accounts.
+writes and syncs one page of each. `accounts`, `spending` and `repeats` are new in schema 2: a writer adds
+them to an older file, a reader of one finds no accounts.
 """
 
 from __future__ import annotations
@@ -81,8 +81,14 @@ _MONEY_TABLES = (
   money REAL NOT NULL,
   PRIMARY KEY (provider, budget, caller, day)
 ) STRICT, WITHOUT ROWID""",
+    """CREATE TABLE repeats (
+  caller TEXT NOT NULL,
+  request_id TEXT NOT NULL,
+  at_unix_s REAL NOT NULL,
+  PRIMARY KEY (caller, request_id)
+) STRICT, WITHOUT ROWID""",
 )
-_TABLES_OF = {1: _TABLES, 2: (_MONEY_TABLES[0], *_TABLES, _MONEY_TABLES[1])}
+_TABLES_OF = {1: _TABLES, 2: (_MONEY_TABLES[0], *_TABLES, _MONEY_TABLES[2], _MONEY_TABLES[1])}
 """The tables of each schema, by name."""
 _JOBS = "SELECT tag, provider, requests, shots, state, job_id, note, changed_unix_s FROM jobs"
 

@@ -16,6 +16,7 @@ from shotclock.domain.accounting import UNKNOWN_USAGE, JobAccount, JobUsage
 from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Ledger
+from shotclock.orchestrator.ledger.accounts import RepeatedCallError
 from shotclock.orchestrator.ledger.transitions import AdoptedError, LedgerBusyError
 
 log = logging.getLogger(__name__)
@@ -144,6 +145,10 @@ class PaidJobs:
         """See `JobJournal.intend`."""
         if self.broken:
             raise LedgerError(self.broken)
+        if account is not None and self._lanes is None:
+            for call in account.calls:
+                if call.origin.repeats:  # whoever may have paid for it wrote into another ledger
+                    raise RepeatedCallError(call, "this orchestrator shares its ledger with no other")
         log.debug("job intended", extra={"tag": tag, "request_ids": requests})
         try:
             await self._ledger.intend(JobRecord(tag, self._provider, requests, shots, account=account))
