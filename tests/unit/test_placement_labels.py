@@ -66,7 +66,7 @@ def test_a_host_of_cpus_says_its_rack_where_the_site_does_and_its_qpu(tmp_path: 
     settings.write_text('schema = 1\n[placement]\nendpoint = "https://qpu.example.com/v1"\n')
     out = export("cpu", tmp_path, "--rack", "row 7/rack 3", "--qpu-slots", "5", "--config", str(settings))
     assert labels_of(out) == {"shotclock/qpu": "https-qpu.example.com-v1", "shotclock/rack": "row-7-rack-3"}
-    assert json.loads((out / "ray-resources.json").read_text()) == {"qpu": 5}
+    assert json.loads((out / "ray-resources.json").read_text()) == {"qpu_slot": 5}
     line = (out / "slurm-node.conf").read_text()
     assert "Feature=qpu-https-qpu.example.com-v1,rack-row-7-rack-3" in line
     assert line.endswith("Gres=qpu:5\n")

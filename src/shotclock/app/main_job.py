@@ -26,7 +26,7 @@ from shotclock.app.site import Site
 from shotclock.app.watched_calls import HostWatch, name_call
 from shotclock.bench.columns import mark_origin
 from shotclock.bench.judge.gates import Threshold, resolve
-from shotclock.bench.judge.summarise import RunFacts, summarise
+from shotclock.bench.judge.summarise import ArmFacts, RunFacts, summarise
 from shotclock.bench.record.arm_runs import HOSTS, Arm
 from shotclock.bench.record.drive import DrivePlan, Log, Surroundings, drive
 from shotclock.bench.record.folder import RunFolder, environment
@@ -34,6 +34,7 @@ from shotclock.bench.record.hdr import write_hdr
 from shotclock.bench.record.rows import table
 from shotclock.bench.record.samples import MOST_SAMPLES, SAMPLES, write_samples
 from shotclock.bench.record.trace import write_trace
+from shotclock.bench.replication import Replication
 from shotclock.bench.report.run.page import write_report
 from shotclock.bench.schema import Summary
 from shotclock.domain.budget import NS_PER_S
@@ -87,13 +88,71 @@ class JobProgress:
     advance: Callable[[str, int], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is known of a run before anything starts.
+
+    settings: with what the workload asks for.
+    arms: these are compared.
+    thresholds: of the user.
+    """
+
+    settings: Settings
+    arms: tuple[Arm, ...]
+    thresholds: tuple[Threshold, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the arms did: facts of the run without its rows, and the rows."""
+
+    facts: RunFacts
+    log: Log
+
+
 def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summary, RunFolder]:
     """Runs the arms, writes the run folder, returns the summary. Ctrl-C keeps what has run, and marks it."""
+    prepared = prepare(settings, job)
+    folder = RunFolder.create(job.folder)
+
+    def begin(cadenced: Settings) -> None:
+        write_setup(folder, cadenced, job)
+
+    try:
+        measured = measure(prepared, job, progress, begin, range(prepared.settings.bench.seeds))
+    finally:
+        folder.discard_if_empty()
+    return write_run(folder, measured, progress, samples=prepared.settings.bench.samples), folder
+
+
+def prepare(settings: Settings, job: MainJob) -> Prepared:
+    """Checks names and thresholds; raises SettingsError."""
     settings = _without_slowest(settings) if job.quick else settings
     arms = parse_arms(settings)
     settings = match_kernel(settings)
+    return Prepared(settings, tuple(arms), parse_thresholds(settings, arms))
+
+
+def write_setup(folder: RunFolder, settings: Settings, job: MainJob) -> None:
+    """The files of the run folder that are known before the first step."""
+    folder.write_settings(lock(settings))
+    folder.write_machine(surroundings(job))
+    folder.write_beside(job.beside)
+
+
+def measure(
+    prepared: Prepared,
+    job: MainJob,
+    progress: JobProgress,
+    begin: Callable[[Settings], None],
+    seeds: range,
+) -> Measured:
+    """Runs these seeds of the arms in this process.
+
+    begin: is called with the settings in force when all arms are ready, before the first step.
+    """
+    settings = prepared.settings
     warnings = _warn_of_host(settings, progress)
-    thresholds = parse_thresholds(settings, arms)
     torch.set_num_threads(
         1
     )  # leaves the other core to the emulated QPU; a small model gains nothing from two
@@ -101,8 +160,6 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
     with ExitStack() as cleanup:
         if job.metrics_port is not None:
             cleanup.enter_context(metrics.expose(job.metrics_port))
-        folder = RunFolder.create(job.folder)
-        cleanup.callback(folder.discard_if_empty)
         host: Host = VirtualHost() if job.clock == "virtual" else WallHost()
         cleanup.callback(host.close)
         progress.phase("starting the QPU and compiling templates")
@@ -112,27 +169,25 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         cleanup.callback(builder.close)
         running: list[RunningArm] = []
         charges: dict[str, Charges] = {}
-        for arm in arms:
+        for arm in prepared.arms:
             running.append(builder.arm(arm))
             cleanup.callback(_stop, running[-1], charges)
         warm_controls()
         progress.phase("timing a classical iteration of a medium model")
         iteration = measure_iteration(host.clock)
-        settings = _cadences(settings, job, running)
-        folder.write_settings(lock(settings))
-        folder.write_machine(surroundings(job))
-        folder.write_beside(job.beside)
-        steps = settings.bench.seeds * settings.bench.steps
-        progress.plan({arm.name: steps for arm in arms}, _estimate_s(settings, running))
+        settings = set_cadences(settings, job.clock, tuple(arm.facts for arm in running))
+        begin(settings)
+        steps = len(seeds) * settings.bench.steps
+        progress.plan({arm.name: steps for arm in prepared.arms}, _estimate_s(settings, running, len(seeds)))
         began, started_at = host.clock.now_ns(), datetime.now(UTC)
         began_s = time.monotonic()
         lanes = [arm.lane for arm in running]
-        log = drive(lanes, _plan(settings), progress.advance, controls, _describe_surroundings(watch))
+        log = drive(lanes, _plan(settings, seeds), progress.advance, controls, _describe_surroundings(watch))
         duration_s = (host.clock.now_ns() - began) / NS_PER_S
         wall_s = time.monotonic() - began_s
-    progress.phase("writing the run folder and its report")
     running = [_add_charges(arm, charges, log) for arm in running]
-    facts = _facts(settings, job, running, thresholds, log, builder.samples_per_step, started_at, duration_s)
+    samples_per_step, thresholds = builder.samples_per_step, prepared.thresholds
+    facts = _facts(settings, job, running, thresholds, log, samples_per_step, started_at, duration_s)
     facts = replace(facts, representative_iteration=iteration)
     facts = replace(facts, wall_s=wall_s, request_budget_ms=builder.request_budget_ms)
     facts = replace(
@@ -142,8 +197,22 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
         host_warnings=warnings,
         blocking_point=memory.point,
     )
+    return Measured(facts, log)
+
+
+def write_run(
+    folder: RunFolder,
+    measured: Measured,
+    progress: JobProgress,
+    *,
+    samples: bool,
+    replication: Replication | None = None,
+) -> Summary:
+    """Judges the rows and writes all other files. Raises MachineError where they cannot be written."""
+    progress.phase("writing the run folder and its report")
     try:
-        return _write(folder, facts, log, progress, samples=settings.bench.samples), folder
+        facts = replace(measured.facts, replication=replication)
+        return _write(folder, facts, measured.log, progress, samples=samples)
     except OSError as error:
         reason = error.strerror or str(error)
         raise MachineError(f"{folder.path}: cannot write the run folder: {reason}") from error
@@ -265,32 +334,35 @@ def quick_cadence(settings: Settings) -> int:
     return max(settings.kernel.every, settings.bench.steps // calls_a_seed)
 
 
-def _cadences(settings: Settings, job: MainJob, running: list[RunningArm]) -> Settings:
+def set_cadences(
+    settings: Settings, clock: Literal["wall", "virtual"], arms: tuple[ArmFacts, ...]
+) -> Settings:
     """The settings with each arm's cadence and clock in its table: the lock file reproduces the run."""
     tables = dict(settings.arm)
-    for arm in running:
-        every, name = arm.facts.call_every, arm.facts.arm.name
+    for facts in arms:
+        every, name = facts.call_every, facts.arm.name
         if every is not None and every != settings.kernel.every:
             tables[name] = tables.get(name, ArmSettings()).model_copy(update={"every": every})
-        if job.clock == "wall" and arm.facts.clock == "virtual":
+        if clock == "wall" and facts.clock == "virtual":
             tables[name] = tables.get(name, ArmSettings()).model_copy(update={"clock": "virtual"})
     return settings.model_copy(update={"arm": tables})
 
 
-def _plan(settings: Settings) -> DrivePlan:
+def _plan(settings: Settings, seeds: range) -> DrivePlan:
     bench = settings.bench
+    interleaved = bench.order == "interleaved"
     return DrivePlan(
-        bench.seeds, bench.steps, settings.kernel.every, bench.order == "interleaved", bench.samples
+        len(seeds), bench.steps, settings.kernel.every, interleaved, bench.samples, first_seed=seeds.start
     )
 
 
-def _estimate_s(settings: Settings, running: list[RunningArm]) -> float:
+def _estimate_s(settings: Settings, running: list[RunningArm], seeds: int) -> float:
     bench = settings.bench
-    steps = bench.seeds * (bench.steps + bench.warmup_steps)
+    steps = seeds * (bench.steps + bench.warmup_steps)
     seconds = len(running) * steps * ITERATION_GUESS_S
     for arm in running:
         every = arm.facts.call_every
-        calls = bench.seeds * -(-bench.steps // every) if every is not None else 0
+        calls = seeds * -(-bench.steps // every) if every is not None else 0
         limit_ms, mode = arm.facts.deadline_ms or 0.0, arm.facts.mode
         waits = mode == "inline" or (mode == "auto" and arm.predicted_p95_s * 1e3 <= limit_ms)
         seconds += (

@@ -24,6 +24,7 @@ from shotclock.bench.analysis import (
 )
 from shotclock.bench.frozen import Frozen
 from shotclock.bench.placement import Placement
+from shotclock.bench.replication import Replication
 
 SCHEMA = 2
 TOO_FEW = "too_few_samples"
@@ -438,27 +439,25 @@ class Summary(Frozen):
     """The content of summary.json. Metric names are `<arm>.<figure>[.software|.emulated_wait]`.
 
     schema_number: 1 or 2
-    shotclock: version
-    run_id: unique
+    shotclock, run_id: the version, and a unique name
     status, failure: how the run ended
     clock: of the run
     emulated: whether any arm's QPU is emulated
     quick: whether it ran with --quick
     workload, kernel, n, shots: what was run
     started_at: ISO 8601
-    duration_s: by the run's clock (emulated time under the virtual clock)
-    wall_s: by the wall clock
+    duration_s, wall_s: by the run's clock (emulated time if that is virtual), and by the wall clock
     common_steps: steps that all arms completed
     environment: the machine
     arms, metrics: by name
-    mission_gates, thresholds: with results
-    profiles: by name
+    mission_gates, thresholds, profiles: gates with results, latency profiles by name
     verdict, sanity, checklist: conclusions
     representative_iteration: a classical iteration of a medium model on this machine
     request_budget_ms: how long a request of an inference workload may wait; None where the workload trains
     serving: of an inference workload, by arm
     break_even, amdahl, throughput, ladder, paired_seeds, loss_against_money: findings about worth
     accelerators: counters around calls; None in older summaries
+    replication: of an engine's replicates over hosts; None of a run in one process
     """
 
     schema_number: Literal[1, 2] = Field(default=2, alias="schema")
@@ -496,5 +495,6 @@ class Summary(Frozen):
     paired_seeds: tuple[PairedSeeds, ...] = ()
     loss_against_money: tuple[LossCurve, ...] = ()
     accelerators: Accelerators | None = None
+    replication: Replication | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from shotclock.bench.numbers import limit
+from shotclock.cli.engine import check_engine, find_settings, name_engine, run_engine, show_script
 from shotclock.cli.exit_codes import INCONCLUSIVE, INTERRUPTED, RUN_FAILED, THRESHOLD_FAILED
 from shotclock.cli.operator import Authorities, Certificate, PrivateKey, read_security, split_hosts
 from shotclock.cli.streams import echo_json
@@ -52,6 +53,25 @@ def bench(
         Literal["rtt", "round-robin", "random"] | None,
         typer.Option(help="How the host of a call is chosen among --hosts; two are there to compare."),
     ] = None,
+    engine: Annotated[
+        Literal["local", "ray", "slurm"] | None,
+        typer.Option(help="Where replicates (a seed of all arms) run: this process, or a cluster's hosts."),
+    ] = None,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="The Ray cluster's head (default: RAY_ADDRESS, or this host's)."
+        ),
+    ] = None,
+    partition: Annotated[str | None, typer.Option(help="Slurm's partition (more in [engine]).")] = None,
+    validate_share: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Share of the replicates that a second host repeats, with --engine."),
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Go on with this run of an engine; what finished is kept."),
+    ] = None,
     certificate: Certificate = None,
     private_key: PrivateKey = None,
     authorities: Authorities = None,
@@ -69,7 +89,10 @@ def bench(
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="With --hardware: rehearse on an EMULATED QPU, started here."),
+        typer.Option(
+            "--dry-run",
+            help="With --hardware: rehearse on an EMULATED QPU. With --engine slurm: print the script.",
+        ),
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a paid run.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="Print every figure, not one page.")] = False,
@@ -89,15 +112,21 @@ def bench(
 
     flags = _flags(quick, arms, seeds, steps, workload, profile, samples, hosts, placement)
     flags |= {"kernel": {"name": kernel}} if kernel is not None else {}
+    flags |= name_engine(engine, ray_address, partition, validate_share)
+    config = config or find_settings(resume)
     settings = load(config, flags)
     check_names(config, settings)
     console = Console(stderr=True)
     if settings.bench.hosts:
         os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its core writes to stderr by itself; see `serve`
     security = read_security(certificate, private_key, authorities)
-    job = replace(_job(out, quick, clock, metrics), security=security)
+    job = replace(_job(resume or out, quick, clock, metrics), security=security)
+    on_engine = check_engine(settings, hardware=hardware, dry_run=dry_run, resume=resume, out=out)
+    if dry_run and on_engine:
+        show_script(settings, job)
+        raise typer.Exit
     if dry_run and not hardware:
-        raise SettingsError("--dry-run: goes with --hardware")
+        raise SettingsError("--dry-run: goes with --hardware, or with --engine slurm")
     if hardware and settings.bench.hosts:
         raise SettingsError("--hosts: the hardware run has its orchestrator in this process; leave it out")
     if hardware and clock == "virtual":
@@ -109,7 +138,7 @@ def bench(
             settings, job = admit(settings, job, dry_run, lambda cost: _agree(cost, yes), console)
         else:
             _confirm_cost(settings, yes)
-        summary, path = _run(settings, job, console)
+        summary, path = _run(settings, job, console, resume=resume is not None)
     if json:
         echo_json(summary.model_dump_json(indent=2, by_alias=True))
     else:
@@ -232,14 +261,17 @@ def _job(out: Path | None, quick: bool, clock: Literal["wall", "virtual"], metri
     return MainJob(out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}", quick, clock, metrics)
 
 
-def _run(settings: Settings, job: MainJob, console: Console) -> tuple[Summary, Path]:
+def _run(settings: Settings, job: MainJob, console: Console, *, resume: bool) -> tuple[Summary, Path]:
     from shotclock.app.main_job import run  # noqa: PLC0415
     from shotclock.cli.progress import Bars  # noqa: PLC0415
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a job's end keeps what has run, too
     try:
         with Bars(console) as bars:
-            summary, run_folder = run(settings, job, bars.hooks())
+            if settings.engine.name == "local":
+                summary, run_folder = run(settings, job, bars.hooks())
+            else:
+                summary, run_folder = run_engine(settings, job, bars.hooks(), resume=resume)
     except KeyboardInterrupt:
         moment = "before the first step; nothing was kept"
         files = {file.name for file in job.folder.glob("*")}

@@ -14,6 +14,9 @@ from shotclock.placement.values import Absent
 
 PREFIX = "shotclock/"
 QPU_RESOURCE = "qpu"
+"""In Slurm."""
+RAY_QPU_RESOURCE = "qpu_slot"
+"""In Ray; a benchmark's replicate reserves it."""
 LONGEST_VALUE = 63
 """Of a label in Kubernetes, and in Ray, which takes the same form."""
 GIB = 1 << 30
@@ -45,7 +48,7 @@ def write_ray(labels: Mapping[str, str], qpu_slots: int) -> dict[str, str]:
 
     No visibility mask is written: Ray sets that of each worker, and two layers that do leave no device.
     """
-    resources = {QPU_RESOURCE: qpu_slots} if PREFIX + "qpu" in labels else {}
+    resources = {RAY_QPU_RESOURCE: qpu_slots} if PREFIX + "qpu" in labels else {}
     lines = [f"{key}: {json.dumps(value)}" for key, value in sorted(labels.items())]
     return {"ray-labels.yaml": "\n".join([*lines, ""]), "ray-resources.json": json.dumps(resources) + "\n"}
 

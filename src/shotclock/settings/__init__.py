@@ -6,6 +6,7 @@ from shotclock.settings.branch import LONGEST_MS, SHORTEST_MS
 from shotclock.settings.circuits import CircuitsSettings
 from shotclock.settings.cost import CostSettings
 from shotclock.settings.data_policy import DataRuleSettings
+from shotclock.settings.engine import EngineSettings
 from shotclock.settings.explain import nearest
 from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
@@ -34,6 +35,7 @@ __all__ = [
     "CircuitsSettings",
     "CostSettings",
     "DataRuleSettings",
+    "EngineSettings",
     "KernelSettings",
     "OrchestratorSettings",
     "PlacementSettings",

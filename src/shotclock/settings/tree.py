@@ -18,6 +18,7 @@ from shotclock.settings.bench import BenchSettings
 from shotclock.settings.circuits import CircuitsSettings
 from shotclock.settings.cost import CostSettings
 from shotclock.settings.data_policy import DataRuleSettings
+from shotclock.settings.engine import EngineSettings
 from shotclock.settings.kernel import KernelSettings
 from shotclock.settings.orchestrator import OrchestratorSettings
 from shotclock.settings.placement import PlacementSettings
@@ -34,6 +35,7 @@ class Settings(BaseSettings):
 
     schema_number: `schema` in the file, 1.
     bench: `[bench]`, the main job.
+    engine: `[engine]`, where its replicates run.
     kernel: `[kernel]`, which subproblems training asks for.
     quantum: `[quantum]`, the quantum path of an arm.
     circuits: `[circuits]`, templates and the limits of user circuits.
@@ -53,6 +55,7 @@ class Settings(BaseSettings):
 
     schema_number: Literal[1] = Field(default=1, alias="schema")
     bench: BenchSettings = BenchSettings()
+    engine: EngineSettings = EngineSettings()
     kernel: KernelSettings = KernelSettings()
     quantum: QuantumSettings = QuantumSettings()
     circuits: CircuitsSettings = CircuitsSettings()

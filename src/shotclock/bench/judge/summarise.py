@@ -23,6 +23,7 @@ from shotclock.bench.placement import Placement
 from shotclock.bench.record.arm_runs import BASELINE, Arm
 from shotclock.bench.record.compared_calls import ComparedCall
 from shotclock.bench.record.rows import StepRow, table
+from shotclock.bench.replication import Replication
 from shotclock.bench.schema import (
     ArmSummary,
     GateResult,
@@ -98,6 +99,7 @@ class RunFacts:
     accelerators_because: how many, or why none
     host_warnings: of the host's health as the run began
     blocking_point: calls that fitted into memory as the run ended; None where no memory is known
+    replication: of replicates over hosts; None of a run in one process
     """
 
     run_id: str
@@ -124,6 +126,7 @@ class RunFacts:
     accelerators_because: str = "accelerators were not looked for"
     host_warnings: tuple[str, ...] = ()
     blocking_point: BlockingPoint | None = None
+    replication: Replication | None = None
 
 
 def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
@@ -161,6 +164,7 @@ def summarise(steps: list[StepRow], run: RunFacts) -> Summary:
             "verdict": Verdict(headline="", sentences=()),
             "representative_iteration": run.representative_iteration,
             "request_budget_ms": run.request_budget_ms,
+            "replication": run.replication,
             "accelerators": list_accelerators(
                 run.accelerators, run.accelerators_because, run.host_warnings, run.blocking_point
             ),

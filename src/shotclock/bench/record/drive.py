@@ -60,6 +60,7 @@ class DrivePlan:
     block: steps an arm runs before the next has its turn.
     interleaved: whether arms take turns; else a turn is all steps of a seed.
     samples: whether each call's samples are kept.
+    first_seed: number of the first seed.
     """
 
     seeds: int
@@ -67,6 +68,7 @@ class DrivePlan:
     block: int
     interleaved: bool
     samples: bool = False
+    first_seed: int = 0
 
 
 @dataclass(slots=True)
@@ -191,7 +193,7 @@ def drive(
     Ctrl-C and errors, a workload's own too, end it early, marked; what has run is kept.
     """
     log = Log()
-    for seed in range(plan.seeds):
+    for seed in range(plan.first_seed, plan.first_seed + plan.seeds):
         turns: list[_Turn] = []
         try:
             turns.extend(_Turn(lane, *lane.make(seed), seed) for lane in lanes)

@@ -16,6 +16,7 @@ from shotclock.bench.report.kit.wording import figure, mark_of, note_virtual_arm
 from shotclock.bench.report.run import (
     accelerators_table,
     conclusion_tables,
+    hosts_table,
     ladder_table,
     savings_table,
     serving_table,
@@ -77,6 +78,7 @@ def page(summary: Summary, first: Sequence[Drawn], drawn: Sequence[Drawn]) -> st
         savings=savings_table,
         serving=serving_table,
         accelerators=accelerators_table,
+        hosts=hosts_table,
         own=mark if summary.emulated else "",
         virtual_arms=note_virtual_arms(summary),
     )

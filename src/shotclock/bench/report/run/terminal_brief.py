@@ -22,6 +22,7 @@ from shotclock.bench.report.kit.wording import (
     quantile,
     why,
 )
+from shotclock.bench.report.run.hosts_table import summarise_hosts
 from shotclock.bench.report.run.ladder_table import summarise_ladder
 from shotclock.bench.report.run.terminal_head import say, say_folder, say_head, say_title
 from shotclock.bench.schema import GateResult, Latency, Ratio, Result, Summary
@@ -68,6 +69,8 @@ def _show_page(summary: Summary, folder: Path, console: Console, reasons: int, l
     say(console, Text(_shorten(summary.verdict.headline, console, lines=4), style="bold"))
     if ladder:
         say(console, Text(ladder))
+    if hosts := summarise_hosts(summary):
+        say(console, Text(_shorten(hosts, console, lines=3)))
     say(console, Text("All figures: the report, or `shotclock bench --verbose`", style="dim"))
     say_folder(folder, console)
 
