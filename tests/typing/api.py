@@ -9,6 +9,8 @@ from typing import assert_never, assert_type
 
 import numpy as np
 
+import shotclock
+from shotclock.app.solution import CircuitResult, Solution
 from shotclock.domain.circuit import Samples
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.outcome import Answer, Degraded, Done, Failed, Late, Outcome, Provenance, Shed
@@ -100,6 +102,16 @@ class MyWorkload:
 
 def ports(clock: Clock) -> tuple[Solver, Provider, Provider, Workload]:
     return MySolver(), MyProvider(), ScriptedProvider(clock), MyWorkload()
+
+
+def use_a_notebook(subproblem: Subproblem) -> str:
+    solution = shotclock.solve(subproblem, budget="200ms")
+    assert_type(solution, Solution)
+    assert_type(solution.outcome, Done | Degraded)
+    result = shotclock.run("OPENQASM 3.0; qubit q; bit c; c = measure q;", shots=10, budget=2.0)
+    assert_type(result, CircuitResult)
+    assert_type(result.counts, dict[str, int])
+    return solution.summary() + result.summary()
 
 
 async def ask(dispatcher: Dispatcher, subproblem: Subproblem) -> Answer | None:

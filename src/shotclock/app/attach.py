@@ -90,6 +90,9 @@ class Quantum:
     end: Callable[[], None]
     validate: Callable[[float], None] = ignore_value
 
+    def __repr__(self) -> str:
+        return f"<Quantum: {self.summary()}>"
+
     def flush(self) -> None:
         """Waits for calls in flight and applies their answers: at an epoch's end, before an evaluation."""
         self.training.flush()

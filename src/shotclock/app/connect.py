@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import atexit
 import logging
 import os
@@ -16,19 +15,15 @@ from types import TracebackType
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+from shotclock.app.embedded import embed_path
 from shotclock.app.host import Host, WallHost, workers_policy
-from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
-from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
-from shotclock.app.spending import read_rules
 from shotclock.app.traces import open_tracer
 from shotclock.domain.accounting import Allocation
-from shotclock.domain.errors import ProviderError
 from shotclock.domain.ports import NO_CHARGES, Budgeted, Charged, Charges, CircuitCaller, MoneyLeft, Provider
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.subproblem import Priority
 from shotclock.domain.trace import Tracer
-from shotclock.emulator import profile as profiles
 from shotclock.orchestrator.answers import Fallback as ClassicalAnswer
 from shotclock.primitives import CallOptions, Estimator, Sampler
 from shotclock.primitives.fallback import Fallback
@@ -54,6 +49,16 @@ class Spent:
 
     charges: Charges
     money_left: MoneyLeft | None
+
+    def __str__(self) -> str:
+        """One line; what the jobs themselves charged is in their results."""
+        charges = self.charges
+        parts = [f"{charges.abandoned} abandoned jobs, of which {charges.abandoned_s:.3g} QPU s are known"]
+        if charges.sessions:
+            parts.append(f"{charges.sessions} sessions, {charges.sessions_s:.3g} QPU s")
+        if (money := self.money_left) is not None:
+            parts.append(f"{money.remaining:.2f} of {money.limit:.2f} {money.currency} left")
+        return "; ".join(parts)
 
 
 NOTHING_SPENT = Spent(NO_CHARGES, None)
@@ -199,35 +204,9 @@ def _open_remote(
 def embed_orchestrator(
     host: Host, settings: Settings, recorder: Recorder, ending: ExitStack, tracer: Tracer | None = None
 ) -> tuple[CircuitCaller, Provider]:
-    """An orchestrator for circuits on this host, and its provider; `ending` stops it.
-
-    The ledger of a paid provider is opened first, and what an earlier process left open in it is recovered.
-    """
-    quantum = settings.quantum
-    provider = build_provider(host, settings, quantum, profiles.load(quantum.profile))
-    ledgers = LedgerFactory(settings.serve.ledger_file, log.warning)
-    journal = ledgers.of(provider, read_rules(settings, quantum))
-    ending.callback(ledgers.close)
-    policy = PathPolicy(True, ClassicalAnswer.NONE, settings.orchestrator.batch_limit)
-    path = assemble(host, settings, quantum, provider, policy, recorder, journal=journal, tracer=tracer)
-    orchestrator = path.orchestrator
-
-    async def start() -> asyncio.Task[None]:
-        recovered = await ledgers.recover(provider)
-        await orchestrator.start()  # no subproblem is prepared: circuits compile on their first call
-        return asyncio.create_task(ledgers.collect(provider, recovered.submitted))
-
-    async def stop(collecting: asyncio.Task[None]) -> None:
-        collecting.cancel()
-        await asyncio.wait((collecting,))
-        try:
-            await orchestrator.stop()
-        except ProviderError as error:  # the ledger must still be closed
-            log.warning("closing the provider failed: %s", error)
-
-    collecting = host.run(start())
-    ending.callback(lambda: host.run(stop(collecting)))
-    return host.circuit_caller(orchestrator), provider
+    """An orchestrator for circuits on this host, and its provider; `ending` stops it. See `embed_path`."""
+    path = embed_path(host, settings, recorder, ending, ClassicalAnswer.NONE, tracer)
+    return host.circuit_caller(path.orchestrator), path.provider
 
 
 def _read_spent(provider: Provider) -> Spent:

@@ -197,8 +197,25 @@ class Provenance:
         return min(instants, default=0)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Done:
+class InWords:
+    """An outcome that says what happened; see `domain.summaries`."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        from shotclock.domain import summaries  # noqa: PLC0415 - it is about the classes of this module
+
+        return f"<{summaries.headline(self)}>"  # type: ignore[arg-type]
+
+    def summary(self) -> str:
+        """What happened and who did what, a fact a line."""
+        from shotclock.domain import summaries  # noqa: PLC0415 - as above
+
+        return summaries.summarise(self)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Done(InWords):
     """Samples came back by the deadline and passed their checks; the answer is the race's winner.
 
     answer: the lowest energy of the samples, the classical answer and changing nothing.
@@ -213,8 +230,8 @@ class Done:
     provenance: Provenance
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Degraded:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Degraded(InWords):
     """Answered classically by the deadline, because the quantum path could not."""
 
     answer: Answer
@@ -222,24 +239,24 @@ class Degraded:
     provenance: Provenance
 
 
-@dataclass(frozen=True, slots=True)
-class Shed:
+@dataclass(frozen=True, slots=True, repr=False)
+class Shed(InWords):
     """Refused on arrival, and no classical answer was wanted."""
 
     rejection: Rejection
     provenance: Provenance
 
 
-@dataclass(frozen=True, slots=True)
-class Late:
+@dataclass(frozen=True, slots=True, repr=False)
+class Late(InWords):
     """Nothing by the deadline."""
 
     cause: DeadlinePassed
     provenance: Provenance
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+@dataclass(frozen=True, slots=True, repr=False)
+class Failed(InWords):
     """The provider failed, and no classical answer was wanted."""
 
     cause: ProviderFault
@@ -249,8 +266,8 @@ class Failed:
 Outcome = Done | Degraded | Shed | Late | Failed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Executed:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Executed(InWords):
     """A circuit of the caller's own was run: its samples, by the deadline."""
 
     samples: Samples

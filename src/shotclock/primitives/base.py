@@ -6,11 +6,12 @@ import itertools
 from collections.abc import Sequence
 from uuid import uuid4
 
+from shotclock.domain.budget import read_budget_ns
 from shotclock.domain.circuit_batch import CircuitBatch
 from shotclock.domain.outcome import CircuitOutcome
 from shotclock.domain.ports import CircuitCaller
 from shotclock.primitives.job import Finish, Job
-from shotclock.primitives.options import CallOptions, read_budget_ns
+from shotclock.primitives.options import CallOptions
 from shotclock.primitives.requests import Place, Request
 
 DEFAULT_OPTIONS = CallOptions()

@@ -88,6 +88,10 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
     def __repr__(self) -> str:
         return f"<Estimator: precision {self._default_precision}, budget {self._submitter.options.budget}>"
 
+    def summary(self) -> str:
+        """How its calls are made, a fact a line."""
+        return "\n".join((repr(self), *self._submitter.options.lines(), f"  fallback    {self._fallback}"))
+
     @property
     def default_precision(self) -> float:
         """Of a PUB that names none."""

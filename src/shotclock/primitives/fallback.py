@@ -31,6 +31,11 @@ class FallbackResults(Generic[PUB]):
         self._simulate = simulate
         self._last: OrderedDict[object, PubResult] = OrderedDict()
 
+    def __str__(self) -> str:
+        if not isinstance(self._fallback, str):
+            return "a function"
+        return self._fallback or "none: a call without an answer raises"
+
     @property
     def exists(self) -> bool:
         """Whether anything is registered."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
 from qiskit.providers import JobStatus
 
+from shotclock.domain.errors import ShotclockError
 from shotclock.domain.outcome import CircuitOutcome, Executed
 from shotclock.domain.ports import PendingBatch
 
@@ -31,6 +32,18 @@ class Job(BasePrimitiveJob[PrimitiveResult, JobStatus]):  # type: ignore[misc] #
 
     def __repr__(self) -> str:
         return f"<Job {self._job_id}: {self.status().name}>"
+
+    def summary(self) -> str:
+        """Its status and, once it has ended, how many points have samples, and the first one's provenance."""
+        if not self.in_final_state() or self.cancelled():
+            return repr(self)
+        try:
+            outcomes = self._outcomes()
+        except ShotclockError as error:
+            return f"{self!r}\n  {error}"
+        answered = sum(isinstance(outcome, Executed) for outcome in outcomes)
+        lines = [repr(self), f"  {answered} of {len(outcomes)} points have samples; the first:"]
+        return "\n".join((*lines, *(f"  {line}" for line in outcomes[0].summary().splitlines())))
 
     def result(self) -> PrimitiveResult:
         """The result; raises DeadlineExceeded or another CallError without one, CircuitError."""

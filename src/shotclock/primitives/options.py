@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import re
 from dataclasses import dataclass
 
-from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.errors import SettingsError
+from shotclock.domain.budget import read_budget_ns
 from shotclock.domain.subproblem import Priority
-
-_UNITS = {"ms": 1e-3, "s": 1.0, "min": 60.0}
-_BUDGET = re.compile(r"\s*([0-9]*\.?[0-9]+(?:e-?[0-9]+)?)\s*(ms|s|min)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +24,6 @@ class CallOptions:
     def __post_init__(self) -> None:
         read_budget_ns(self.budget)
 
-
-def read_budget_ns(budget: str | float) -> int:
-    """The budget in nanoseconds; raises SettingsError unless it is above 0."""
-    if isinstance(budget, str):
-        match = _BUDGET.fullmatch(budget)
-        seconds = float(match[1]) * _UNITS[match[2]] if match else math.nan
-    else:
-        seconds = float(budget)
-    if not 0.0 < seconds < 1e9:
-        raise SettingsError(
-            f'budget: must be a positive time such as "200ms", "2s" or seconds (got {budget!r})'
-        )
-    return round(seconds * NS_PER_S)
+    def lines(self) -> tuple[str, ...]:
+        """What a primitive's summary says of them, besides the budget."""
+        return f"  priority    {self.priority.name.lower()}", f"  request ids {self.run}/…"

@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from shotclock.domain.errors import CallError, CallFailedError, CallRefusedError, DeadlineExceeded
-from shotclock.domain.outcome import DOES_NOT_FIT, CircuitOutcome, Executed, Failed, Late, Shed
+from shotclock.domain.call_errors import explain_missing
+from shotclock.domain.errors import CallError
+from shotclock.domain.outcome import CircuitOutcome
 
 
 def find_missing(outcomes: Sequence[CircuitOutcome]) -> CallError | None:
     """Why the first point without samples has none; None if all have some."""
-    for outcome in outcomes:
-        match outcome:
-            case Executed():
-                continue
-            case Late(cause=cause):
-                return DeadlineExceeded(f"no samples within the budget of {cause.budget_ns * 1e-9:g} s")
-            case Shed(rejection=rejection) if rejection.limit in DOES_NOT_FIT:
-                return DeadlineExceeded(f"not submitted, as it would miss its deadline: {rejection}")
-            case Shed(rejection=rejection):
-                return CallRefusedError(f"refused: {rejection}")
-            case Failed(cause=cause):
-                return CallFailedError(f"failed: {cause.message}")
-    return None
+    return next((error for outcome in outcomes if (error := explain_missing(outcome)) is not None), None)
 
 
 def describe(outcomes: Sequence[CircuitOutcome]) -> dict[str, Any]:

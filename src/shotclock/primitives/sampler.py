@@ -59,6 +59,10 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc] # Qiskit has no types
     def __repr__(self) -> str:
         return f"<Sampler: {self._default_shots} shots, budget {self._submitter.options.budget}>"
 
+    def summary(self) -> str:
+        """How its calls are made, a fact a line."""
+        return "\n".join((repr(self), *self._submitter.options.lines(), f"  fallback    {self._fallback}"))
+
     @property
     def default_shots(self) -> int:
         """Of a PUB that names none."""
