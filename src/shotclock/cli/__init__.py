@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from shotclock import __version__
+from shotclock.cli import jobs_accounting as _jobs_accounting  # noqa: F401 - adds its verbs to `jobs`
 from shotclock.cli.bench import bench
 from shotclock.cli.canary import canary
 from shotclock.cli.compare import compare

@@ -44,13 +44,13 @@ Tags = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class Place:
     """Where the ledger is, as far as it was said."""
 
     ledger: str
     config: Path | None
 
-    def find(self, above: _Place) -> LedgerPlace:
+    def find(self, above: Place) -> LedgerPlace:
         """The ledger; if not given here, it was given before the verb or is in the settings."""
         from shotclock.orchestrator.ledger.places import find_place  # noqa: PLC0415 - see `bench`
         from shotclock.settings import load  # noqa: PLC0415
@@ -70,7 +70,7 @@ def list_jobs(
     json: Json = False,
 ) -> None:
     """List the ledger's jobs, the newest change last; also while an orchestrator runs."""
-    place = _Place(ledger, config)
+    place = Place(ledger, config)
     if context.invoked_subcommand is not None:
         context.obj = place
         return
@@ -98,7 +98,7 @@ def history(
     context: typer.Context, tag: Tag, *, ledger: Where = "", config: Config = None, json: Json = False
 ) -> None:
     """Print what a job went through, transition by transition."""
-    place = _Place(ledger, config).find(context.obj)
+    place = Place(ledger, config).find(context.obj)
     _job(place, tag)
     transitions = place.read_history(tag)
     if json:
@@ -146,7 +146,7 @@ def settle(
 
     Everything is checked first: where one job cannot be settled, none is.
     """
-    place, state = _Place(ledger, config).find(context.obj), LedgerState(as_)
+    place, state = Place(ledger, config).find(context.obj), LedgerState(as_)
     if bool(tags) == every:
         raise SettingsError("name the tags of parked jobs, or give --all; not both")
     if older_than and not every:
