@@ -271,7 +271,7 @@ def check_subspace(sampler: BaseSamplerV2, shots: int) -> None:
     configurations, weights = postselect_by_hamming_right_and_left(
         words, shares, hamming_right=1, hamming_left=1
     )
-    assert shares.sum() == weights.sum() == 1.0  # every shot has its particles where they belong
+    assert len(configurations) == len(words)  # every shot has its particles where they belong
     state = Statevector(make_particles().remove_final_measurements(inplace=False).assign_parameters(angles))
     share_of = {
         "".join(map(str, word.astype(int))): share

@@ -38,7 +38,7 @@ from shotclock.domain.outcome import (
 )
 from shotclock.domain.ports import CircuitCaller, PendingBatch
 from shotclock.domain.subproblem import Float64s
-from shotclock.primitives import CallOptions, Estimator, Sampler
+from shotclock.primitives import CallOptions, Estimator, PrimitiveCounts, Sampler
 from shotclock.primitives.grouping import group, read_terms
 from shotclock.settings import load
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -321,6 +321,7 @@ def test_the_last_value_answers_where_an_equal_pub_has_one() -> None:
     samples = Samples(np.array([[1, 1]], np.uint8), np.array([100]))
     scripted = Scripted(Executed(samples, NOBODY))
     sampler = Sampler(scripted, fallback="last")
+    assert sampler.counts == PrimitiveCounts()
     assert sampler.run([bell()], shots=100).result()[0].metadata["degraded"] is False
     scripted.outcome = LATE
     result = sampler.run([bell()], shots=100).result()[0]
@@ -328,6 +329,7 @@ def test_the_last_value_answers_where_an_equal_pub_has_one() -> None:
     assert result.metadata["degraded"] is True
     with pytest.raises(shotclock.DeadlineExceeded):
         sampler.run([bell()], shots=200).result()
+    assert sampler.counts == PrimitiveCounts(answered=1, degraded=1, unanswered=1, pubs=2)
 
 
 def test_a_function_answers_as_it_likes() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 from qiskit.primitives import BaseEstimatorV2, PrimitiveResult
 
+import shotclock
 from qiskit_peers import (
     HYDROGEN,
     Counting,
@@ -27,9 +29,11 @@ from qiskit_peers import (
     make_network,
     minimise,
 )
+from served import free_port
 from served_primitives import PaidService, start_paid_service
 from shotclock.domain.errors import CallFailedError
 from shotclock.domain.ledger import TERMINAL, LedgerState
+from shotclock.orchestrator.ledger.places import find_place
 from shotclock.primitives import Estimator, Sampler
 
 PRECISION = 0.0625
@@ -66,6 +70,42 @@ def test_peers_get_exact_figures_and_pay_for_few_jobs(service: PaidService) -> N
     assert counting.qpu_s >= 0.99 * sum(charge["seconds"] for charge in charges)
 
 
+def test_a_paid_provider_in_this_process_says_what_it_was_charged(
+    service: PaidService, tmp_path: Path
+) -> None:
+    settings, before = tmp_path / "settings.toml", service.endpoint.account["consumed_seconds"]
+    settings.write_text(f"""
+[quantum]
+provider = "ibm"
+device = "{service.device}"
+profile = "colocated"
+max_money_per_run = 100.0
+[cost]
+qpu_second = 2.0
+[serve]
+ledger = "{tmp_path / "ledger.db"}"
+""")
+    with shotclock.connect(settings=settings) as connection:
+        sampler = connection.sampler(shots=500)
+        check_subspace(sampler, 500)
+        assert sampler.counts.answered == 1
+        wait_for(lambda: connection.summary().charges.settled == 1)
+    charged = service.endpoint.account["consumed_seconds"] - before
+    spent = connection.summary()
+    assert spent.charges.settled_s == pytest.approx(charged)
+    assert spent.money_left is not None
+    assert spent.money_left.remaining == pytest.approx(100.0 - 2.0 * charged)
+    assert "QPU s in 1 job whose usage is final; " in str(spent)
+    assert repr(connection) == "<Connection: ibm in this process, EMULATED>"
+    (record,) = find_place(str(tmp_path / "ledger.db")).read_jobs()
+    assert record.job_id == service.endpoint.account["charges"][-1]["workload"]
+
+
+def test_of_several_targets_one_that_answers_is_called(service: PaidService) -> None:
+    with shotclock.connect(f"127.0.0.1:{free_port()},{service.target}") as connection:
+        check_subspace(connection.sampler(), 500)
+
+
 class Killing(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
     """An estimator during whose third call the service is killed, once its job is paid for."""
 
@@ -95,11 +135,11 @@ class Killing(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
         self.service.kill()
 
 
-def check_paid_once(service: PaidService) -> None:
-    """Of the endpoint's own account: every charge has a record, and no call has two charges."""
+def check_paid_once(service: PaidService, before: int) -> None:
+    """Of the endpoint's account since `before`: every charge has a record, and no call has two."""
     account = service.endpoint.account
     assert account["tags_paid_twice"] == []
-    paid = Counter(tag for charge in account["charges"] for tag in charge["tags"])
+    paid = Counter(tag for charge in account["charges"][before:] for tag in charge["tags"])
     records = {record.tag: record for record in service.records()}
     assert paid.keys() <= records.keys()
     calls = Counter(request for tag in paid for request in records[tag].requests)
@@ -121,6 +161,7 @@ def train(estimator: BaseEstimatorV2, steps: int) -> list[float]:
 
 
 def test_training_goes_on_through_a_kill_and_pays_for_no_job_twice(service: PaidService) -> None:
+    before = len(service.endpoint.account["charges"])
     with service.connect() as connection:
         estimator = Killing(connection.estimator(fallback="local"), service)
         losses = train(estimator, 3)
@@ -131,10 +172,11 @@ def test_training_goes_on_through_a_kill_and_pays_for_no_job_twice(service: Paid
         pub = (make_network(), "ZZ", np.zeros(4), PRECISION)
         strict = connection.estimator(fallback="local")
         wait_for(lambda: not strict.run([pub]).result()[0].metadata["degraded"])
-    check_paid_once(service)
+    check_paid_once(service, before)
 
 
 def test_training_stops_at_a_kill_where_nothing_else_may_answer(service: PaidService) -> None:
+    before = len(service.endpoint.account["charges"])
     with service.connect() as connection:
         estimator = Killing(connection.estimator(), service)
         with pytest.raises(CallFailedError, match="orchestrator"):
@@ -142,4 +184,4 @@ def test_training_stops_at_a_kill_where_nothing_else_may_answer(service: PaidSer
     assert estimator.calls == 3
     service.start()
     wait_for(lambda: all(record.state in TERMINAL for record in service.records()))
-    check_paid_once(service)
+    check_paid_once(service, before)

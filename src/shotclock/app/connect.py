@@ -19,7 +19,9 @@ from shotclock.app.embedded import embed_path
 from shotclock.app.host import Host, WallHost, workers_policy
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.app.traces import open_tracer
+from shotclock.bench.numbers import number
 from shotclock.domain.accounting import Allocation
+from shotclock.domain.plural import count
 from shotclock.domain.ports import NO_CHARGES, Budgeted, Charged, Charges, CircuitCaller, MoneyLeft, Provider
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.subproblem import Priority
@@ -51,14 +53,20 @@ class Spent:
     money_left: MoneyLeft | None
 
     def __str__(self) -> str:
-        """One line; what the jobs themselves charged is in their results."""
-        charges = self.charges
-        parts = [f"{charges.abandoned} abandoned jobs, of which {charges.abandoned_s:.3g} QPU s are known"]
+        """One line."""
+        charges, money = self.charges, self.money_left
+        final = f"{number(charges.settled_s)} QPU s in {count(charges.settled, 'job')} whose usage is final"
+        lines = [final]
+        if charges.abandoned:
+            unknown = f", of {charges.abandoned_untold} unknown" if charges.abandoned_untold else ""
+            given_up = count(charges.abandoned, "abandoned job")
+            lines.append(f"{number(charges.abandoned_s)} QPU s in {given_up}{unknown}")
         if charges.sessions:
-            parts.append(f"{charges.sessions} sessions, {charges.sessions_s:.3g} QPU s")
-        if (money := self.money_left) is not None:
-            parts.append(f"{money.remaining:.2f} of {money.limit:.2f} {money.currency} left")
-        return "; ".join(parts)
+            sessions = count(charges.sessions, "session")
+            lines.append(f"{number(charges.sessions_s)} QPU s in {sessions}, jobs included")
+        if money is not None:
+            lines.append(f"{number(money.remaining)} of {number(money.limit)} {money.currency} left")
+        return "; ".join(lines)
 
 
 NOTHING_SPENT = Spent(NO_CHARGES, None)
@@ -171,7 +179,7 @@ def connect(
     # If the program ends without closing, for example on an error, asyncio must not warn of open tasks.
     atexit.register(ending.close)
     ending.callback(atexit.unregister, ending.close)
-    where = target or f"{tree.quantum.provider} in this process"
+    where = target or f"{provider.name} in this process{', EMULATED' * provider.limits.emulated}"
     return Connection(caller, metrics, where, ending.close, spent)
 
 

@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from shotclock.primitives.counts import PrimitiveCounts
 from shotclock.primitives.estimator import Estimator
 from shotclock.primitives.job import Job
 from shotclock.primitives.options import CallOptions
 from shotclock.primitives.sampler import Sampler
 
-__all__ = ["CallOptions", "Estimator", "Job", "Sampler"]
+__all__ = ["CallOptions", "Estimator", "Job", "PrimitiveCounts", "Sampler"]

@@ -10,6 +10,7 @@ from shotclock.domain.budget import read_budget_ns
 from shotclock.domain.circuit_batch import CircuitBatch
 from shotclock.domain.outcome import CircuitOutcome
 from shotclock.domain.ports import CircuitCaller
+from shotclock.primitives.counts import PrimitiveCounts, Tally
 from shotclock.primitives.job import Finish, Job
 from shotclock.primitives.options import CallOptions
 from shotclock.primitives.requests import Place, Request
@@ -24,7 +25,13 @@ class Submitter:
         self.options = options
         self._caller = caller
         self._numbers = itertools.count()
+        self._tally = Tally()
         self._name = uuid4().hex[:8]
+
+    @property
+    def counts(self) -> PrimitiveCounts:
+        """How the calls ended so far."""
+        return self._tally.counts
 
     def submit(
         self, request: Request, budget: str | float | None, finish: Finish, *, has_fallback: bool
@@ -40,7 +47,7 @@ class Submitter:
             )
             for number, circuits in enumerate(request.batches())
         ]
-        return Job(name, batches, finish, has_fallback=has_fallback)
+        return Job(name, batches, self._tally.count(finish), has_fallback=has_fallback)
 
 
 def outcomes_at(places: Sequence[Place], outcomes: dict[Place, CircuitOutcome]) -> list[CircuitOutcome]:

@@ -15,6 +15,7 @@ from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import CircuitOutcome, Executed
 from shotclock.domain.ports import CircuitCaller
 from shotclock.primitives.base import DEFAULT_OPTIONS, Submitter, outcomes_at
+from shotclock.primitives.counts import PrimitiveCounts
 from shotclock.primitives.fallback import Fallback, FallbackResults, simulate_estimator
 from shotclock.primitives.grouping import Basis, Terms, assign_terms, group, read_terms
 from shotclock.primitives.job import Job
@@ -89,8 +90,14 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
         return f"<Estimator: precision {self._default_precision}, budget {self._submitter.options.budget}>"
 
     def summary(self) -> str:
-        """How its calls are made, a fact a line."""
-        return "\n".join((repr(self), *self._submitter.options.lines(), f"  fallback    {self._fallback}"))
+        """How its calls are made and how they ended so far, a fact a line."""
+        options = self._submitter.options.lines()
+        return "\n".join((repr(self), *options, f"  fallback    {self._fallback}", self.counts.line()))
+
+    @property
+    def counts(self) -> PrimitiveCounts:
+        """How the calls ended so far whose result was asked for."""
+        return self._submitter.counts
 
     @property
     def default_precision(self) -> float:

@@ -16,6 +16,7 @@ from shotclock.domain.outcome import CircuitOutcome, Executed
 from shotclock.domain.ports import CircuitCaller
 from shotclock.domain.subproblem import Bits
 from shotclock.primitives.base import DEFAULT_OPTIONS, Submitter, outcomes_at
+from shotclock.primitives.counts import PrimitiveCounts
 from shotclock.primitives.fallback import Fallback, FallbackResults, simulate_sampler
 from shotclock.primitives.job import Job
 from shotclock.primitives.options import CallOptions
@@ -60,8 +61,14 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc] # Qiskit has no types
         return f"<Sampler: {self._default_shots} shots, budget {self._submitter.options.budget}>"
 
     def summary(self) -> str:
-        """How its calls are made, a fact a line."""
-        return "\n".join((repr(self), *self._submitter.options.lines(), f"  fallback    {self._fallback}"))
+        """How its calls are made and how they ended so far, a fact a line."""
+        options = self._submitter.options.lines()
+        return "\n".join((repr(self), *options, f"  fallback    {self._fallback}", self.counts.line()))
+
+    @property
+    def counts(self) -> PrimitiveCounts:
+        """How the calls ended so far whose result was asked for."""
+        return self._submitter.counts
 
     @property
     def default_shots(self) -> int:
