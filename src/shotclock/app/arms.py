@@ -9,6 +9,7 @@ from typing import Any
 
 from shotclock.app.arms_on_hosts import open_hosts
 from shotclock.app.check_names import refuse_unknown_workload, workloads
+from shotclock.app.circuit_workloads import CircuitArms, takes_connection
 from shotclock.app.host import Host, VirtualHost
 from shotclock.app.ledger_factory import LedgerFactory
 from shotclock.app.placed import PlacedDispatcher, find_needs
@@ -24,7 +25,7 @@ from shotclock.app.spending import read_rules
 from shotclock.app.watched_calls import HostWatch, name_call
 from shotclock.bench.judge.metrics import Prices
 from shotclock.bench.judge.summarise import ArmFacts
-from shotclock.bench.record.arm_runs import HOSTS, Arm
+from shotclock.bench.record.arm_runs import BASELINE, HOSTS, HYBRID, Arm
 from shotclock.bench.record.drive import ArmLane
 from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.domain import plugin
@@ -102,8 +103,24 @@ def workload_factory(name: str) -> Callable[[int], Workload]:
     return make_workload
 
 
+def match_arms(settings: Settings, *, named: bool) -> Settings:
+    """Without the arms that a workload of circuits cannot have; SettingsError where arms were named."""
+    if not takes_connection(settings.bench.workload):
+        return settings
+    arms = tuple(arm for arm in settings.bench.arms if arm == BASELINE or arm.startswith(HYBRID))
+    if named and settings.bench.arms != arms:
+        unfit = next(arm for arm in settings.bench.arms if arm not in arms)
+        raise SettingsError(
+            f"bench.arms: '{unfit}' answers subproblems, and {settings.bench.workload} calls circuits; "
+            f"use {BASELINE} and {HYBRID}…"
+        )
+    return settings.model_copy(update={"bench": settings.bench.model_copy(update={"arms": arms})})
+
+
 def match_kernel(settings: Settings) -> Settings:
     """The settings with what the workload's `kernel_…` and `request_budget_ms` ask, if unset."""
+    if takes_connection(settings.bench.workload):
+        return settings
     workload = workload_factory(settings.bench.workload)(0)
     kernel_fields = {
         field: value
@@ -161,16 +178,23 @@ class Builder:
         self._metrics = metrics
         self._slow_every = slow_every
         self._virtual_host: VirtualHost | None = None
-        self._workload = workload_factory(settings.bench.workload)
         self._solver = Classical()
         self._ledgers = LedgerFactory(settings.serve.ledger_file, lease_s=settings.serve.lease_s)
+        self._couplings: dict[str, tuple[Pair, ...]] = {}
+        self._circuits: CircuitArms | None = None
+        self.request_budget_ms: float | None = None
+        if takes_connection(settings.bench.workload):
+            recorder = PrometheusRecorder(metrics, "local")
+            self._circuits = CircuitArms(settings.bench.workload, settings.bench.warmup_steps, host, recorder)
+            self.samples_per_step = self._circuits.samples_per_step
+            return
+        self._workload = workload_factory(settings.bench.workload)
         # A process's first proposal includes imports and caches of torch; no measured call must.
         first, branch = self._workload(0), settings.kernel
         kernel = plugin.call_plugin(
             WORKLOAD, settings.bench.workload, lambda: first.kernel(branch.name, branch.n)
         )
         plugin.check(WORKLOAD, settings.bench.workload, kernel, Kernel)
-        self._couplings: dict[str, tuple[Pair, ...]] = {}
         sparsified = self._sparsify(kernel, settings.quantum.device)
         budget_ns = round(settings.quantum.budget_ms * NS_PER_MS)
         rehearse(first, sparsified, branch.name, branch.n, budget_ns)
@@ -298,6 +322,8 @@ class Builder:
         """The arm's policy; a measuring arm waits up to `wait_limit_ms`, unless its table names a mode."""
         table = self._settings.arm.get(arm.name)
         mode = quantum.mode if arm.protected else ((table.mode if table else None) or "inline")
+        if self._circuits is not None:
+            mode = "inline"
         unlimited = not arm.protected and mode == "inline"
         return CallPolicy(
             self._every(arm, predicted_s),
@@ -310,6 +336,8 @@ class Builder:
 
     def _every(self, arm: Arm, predicted_s: float) -> int:
         table = self._settings.arm.get(arm.name)
+        if self._circuits is not None:
+            return 1  # a workload of circuits calls as it likes
         if table is not None and table.every is not None:
             return table.every
         real = self._settings.quantum_for(arm.name).provider != "emulated"
@@ -328,6 +356,12 @@ class Builder:
         recorder: Recorder,
         host: Host,
     ) -> ArmLane:
+        if (circuits := self._circuits) is not None:
+            circuit_caller, budget_ns = host.circuit_caller(dispatcher), policy().budget_ns
+            return ArmLane(
+                arm.name,
+                lambda seed: circuits.make_calling(seed, circuit_caller, host, budget_ns, self._metrics),
+            )
         branch = self._settings.kernel
 
         def make(seed: int) -> tuple[Trainer, Callable[[], float]]:
@@ -356,6 +390,8 @@ class Builder:
         return Sparsified(kernel, self._couplings[device], Greedy())
 
     def _plain(self, seed: int) -> tuple[Trainer, Callable[[], float]]:
+        if self._circuits is not None:
+            return self._circuits.make_plain(seed)
         workload = self._warm_workload(seed)
         return PlainTrainer(workload, self._host.clock), workload.evaluate
 

@@ -15,9 +15,10 @@ import tomli_w
 import torch
 
 from shotclock import __version__
-from shotclock.app.arms import Builder, RunningArm, match_kernel
+from shotclock.app.arms import Builder, RunningArm, match_arms, match_kernel
 from shotclock.app.arms_on_hosts import describe_placement
 from shotclock.app.check_names import list_profiles, parse_arm
+from shotclock.app.circuit_workloads import takes_connection
 from shotclock.app.host import Host, VirtualHost, WallHost
 from shotclock.app.host_health import check_host
 from shotclock.app.memory_watch import MemoryWatch
@@ -36,7 +37,7 @@ from shotclock.bench.record.samples import MOST_SAMPLES, SAMPLES, write_samples
 from shotclock.bench.record.trace import write_trace
 from shotclock.bench.replication import Replication
 from shotclock.bench.report.run.page import write_report
-from shotclock.bench.schema import Summary
+from shotclock.bench.schema import CIRCUITS, Summary
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ports import Charges
@@ -127,7 +128,8 @@ def run(settings: Settings, job: MainJob, progress: JobProgress) -> tuple[Summar
 
 def prepare(settings: Settings, job: MainJob) -> Prepared:
     """Checks names and thresholds; raises SettingsError."""
-    settings = _without_slowest(settings) if job.quick else settings
+    named = settings.bench.arms != DEFAULT_ARMS
+    settings = match_arms(_without_slowest(settings) if job.quick else settings, named=named)
     arms = parse_arms(settings)
     settings = match_kernel(settings)
     return Prepared(settings, tuple(arms), parse_thresholds(settings, arms))
@@ -389,7 +391,7 @@ def _facts(
         quick=job.quick,
         workload=settings.bench.workload,
         samples_per_step=samples_per_step,
-        kernel=settings.kernel.name,
+        kernel=CIRCUITS if takes_connection(settings.bench.workload) else settings.kernel.name,
         n=settings.kernel.n,
         shots=settings.quantum.shots,
         started_at=started_at.isoformat(timespec="seconds"),

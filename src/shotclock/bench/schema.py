@@ -213,6 +213,10 @@ class Ladder(Frozen):
     rungs: dict[str, Rung]
 
 
+CIRCUITS = "circuits"
+"""The kernel of a run whose workload makes its calls through primitives."""
+
+
 class ArmSummary(Frozen):
     """One arm: how it ran, and its counts.
 
@@ -240,6 +244,7 @@ class ArmSummary(Frozen):
     pre_evaluated: decisions of a local pre-evaluation; None without it
     cache_hits: of all calls, those answered from an equal call's samples; None where the cache is off
     placement: of calls to several hosts; None where the arm has an orchestrator in the benchmark's process
+    phases: of calls through a primitive, how many were made in the forward and in the backward pass
     loss, cost: see `Loss` and `Cost`
     """
 
@@ -272,6 +277,7 @@ class ArmSummary(Frozen):
     pre_evaluated: PreEvaluated | None = None
     cache_hits: Ratio | None = None
     placement: Placement | None = None
+    phases: dict[str, int] = Field(default_factory=dict)
     loss: Loss
     cost: Cost
 
@@ -498,3 +504,8 @@ class Summary(Frozen):
     replication: Replication | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, ser_json_inf_nan="strings")
+
+    @property
+    def subject(self) -> str:
+        """What the calls ask: the kernel and its size, or the workload's circuits."""
+        return CIRCUITS if self.kernel == CIRCUITS else f"{self.kernel}, n = {self.n}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shotclock.domain.host_figures import NOT_READ, AroundCall
-from shotclock.domain.outcome import Decision, Outcome, Winner
+from shotclock.domain.outcome import CircuitOutcome, Decision, Outcome, Winner
 from shotclock.domain.stages import StageTiming
 from shotclock.domain.subproblem import Subproblem
 
@@ -77,6 +77,30 @@ class FinishedCall:
     dense: Subproblem | None = None
     surrogate_error: float = 0.0
     around: AroundCall = NOT_READ
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CircuitCall:
+    """A call of circuits that the workload itself made within a step, through a primitive.
+
+    step: number of the step.
+    request_id: the request's name.
+    phase: "forward", or "backward" inside autograd's backward pass.
+    asked_ns: when the workload made the call, on the monotonic clock, nanoseconds.
+    received_ns: when its outcomes reached the workload, on the same clock, nanoseconds.
+    blocked_ns: the time that the workload's thread waited for it, nanoseconds.
+    deadline_ns: its budget, nanoseconds.
+    outcomes: of each point, one or more.
+    """
+
+    step: int
+    request_id: str
+    phase: str
+    asked_ns: int
+    received_ns: int
+    blocked_ns: int
+    deadline_ns: int
+    outcomes: tuple[CircuitOutcome, ...]
 
 
 @dataclass(frozen=True, slots=True)

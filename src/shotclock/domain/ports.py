@@ -12,7 +12,7 @@ from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints, Deliver
 from shotclock.domain.delta import Delta, Proposal
 from shotclock.domain.flags import FlagChange, FlagDecision, FlagReport, FlagRequest
-from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
+from shotclock.domain.iteration import CallCounts, CircuitCall, FinishedCall, Iteration
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.outcome import Answer, CircuitOutcome, Decision, Outcome
 from shotclock.domain.status import Drained, Phase, Status
@@ -450,6 +450,19 @@ class Kernel(Protocol):
         """What applying the bits changes in the present model."""
 
 
+class CircuitWorkload(Protocol):
+    """A model in training that calls circuits through primitives by itself."""
+
+    name: str
+    samples_per_step: int
+
+    def step(self) -> float:
+        """One optimizer step; the batch loss before it."""
+
+    def evaluate(self) -> float:
+        """Held-out loss; its calls are not measured."""
+
+
 class Workload(Protocol):
     """A model in training, changed only by its own steps and by deltas that the aggregator accepts."""
 
@@ -486,3 +499,12 @@ class Trainer(Protocol):
 
     def flush(self) -> None:
         """Waits for the calls in flight and offers their answers."""
+
+
+@runtime_checkable
+class CallsCircuits(Protocol):
+    """A Trainer whose workload makes calls through primitives."""
+
+    @property
+    def circuit_calls(self) -> list[CircuitCall]:
+        """Those of its steps that have ended, in order."""

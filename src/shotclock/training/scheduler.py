@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.memory import NO_LIMIT, MemoryLimit
-from shotclock.domain.ports import Caller, Clock, Workload
+from shotclock.domain.ports import Caller, CircuitWorkload, Clock, Workload
 from shotclock.domain.recorders import StageRecorder
 from shotclock.training.aggregator import Aggregator
 from shotclock.training.calls import UNCOUNTED, CallPolicy, Calls
@@ -19,7 +19,7 @@ __all__ = ["CallPolicy", "PlainTrainer", "Scheduler", "choose_mode"]
 class PlainTrainer:
     """A Trainer that makes no calls: the baseline."""
 
-    def __init__(self, workload: Workload, clock: Clock) -> None:
+    def __init__(self, workload: Workload | CircuitWorkload, clock: Clock) -> None:
         self._workload = workload
         self._clock = clock
         self.finished: list[FinishedCall] = []

@@ -232,13 +232,21 @@ def _digest(profile: ProfileSummary) -> str:
     return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()[:12]
 
 
+def _leave_out_further(rows: pa.Table) -> pa.Table:
+    """The rows of steps; older files hold no others."""
+    if "further_call" not in rows.column_names:
+        return rows
+    return rows.filter(pc.invert(pc.fill_null(rows["further_call"], fill_value=False)))
+
+
 def _latencies(arm: str, rows: pa.Table, calls: pa.Table, *, quantum: bool) -> dict[str, Sample]:
     """As in `metrics.samples`: iterations with a call only, if the arm makes calls."""
     latencies: dict[str, Sample] = {}
-    iterations = calls if len(calls) else rows
-    blocked = calls["added_emulated_ns"] if len(calls) else None
-    latencies |= _parts(f"{arm}.total_iteration_time", iterations["total_iteration_time_ns"], blocked, 0)
+    iterations = _leave_out_further(calls if len(calls) else rows)
+    waited = iterations["added_emulated_ns"] if len(calls) else None
+    latencies |= _parts(f"{arm}.total_iteration_time", iterations["total_iteration_time_ns"], waited, 0)
     if len(calls):
+        blocked = calls["added_emulated_ns"]
         latencies |= _parts(f"{arm}.added_latency", calls["added_latency_ns"], blocked, 0)
     # a cache hit does not call the QPU; older rows do not hold the column
     qpu_calls = calls.filter(pc.invert(calls["cached"])) if "cached" in calls.column_names else calls

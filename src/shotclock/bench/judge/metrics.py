@@ -224,7 +224,7 @@ def _sum_consumption(arm: ArmRows, steps: int) -> tuple[float, float]:
 
 
 def _iterations(arm: ArmRows) -> list[tuple[int, int]]:
-    carrying = [step for step in arm.steps if step.call is not None]
+    carrying = [step for step in arm.steps if step.call is not None and not step.further_call]
     return [
         (step.total_iteration_time_ns, step.call.added_emulated_ns if step.call else 0)
         for step in carrying or arm.steps

@@ -35,6 +35,7 @@ def verdict(summary: Summary) -> Verdict:
     sentences += describe_ladders(summary)
     sentences += describe_surrogates(summary)
     sentences += [_protection(name, summary) for name, arm in arms.items() if arm.protected]
+    sentences += [s for name, arm in arms.items() for s in _describe_phases(name, arm)]
     sentences += describe_pre_evaluations(summary)
     sentences += describe_serving(summary)
     sentences += [s for name, arm in arms.items() for s in _describe_mode(name, arm)]
@@ -74,7 +75,11 @@ def _invalid(arms: Mapping[str, ArmSummary]) -> str:
 
 def racing(summary: Summary) -> dict[str, ArmSummary]:
     """The hybrid arms with calls, in which the QPU's samples race a classical answer."""
-    return {name: arm for name, arm in summary.arms.items() if name.startswith(HYBRID) and arm.calls}
+    return {
+        name: arm
+        for name, arm in summary.arms.items()
+        if name.startswith(HYBRID) and arm.calls and not arm.phases  # circuits have no classical answer
+    }
 
 
 def worth_of(summary: Summary) -> Worth:
@@ -134,6 +139,14 @@ def _headline(
 def _without_race(summary: Summary) -> str:
     """The headline if no hybrid arm made a call: the results of the other arms that called a QPU."""
     calling = {name: arm for name, arm in summary.arms.items() if arm.calls_quantum and arm.calls}
+    if any(arm.phases for arm in calling.values()):
+        parts = [
+            f"{_with_samples(summary, name):,} of {arm.calls:,} of {name}" for name, arm in calling.items()
+        ]
+        return (
+            "The workload calls circuits, which have no classical answer, so nothing is said about quantum's "
+            f"worth; calls with samples in time: {', '.join(parts)}."
+        )
     hybrid = any(name.startswith(HYBRID) for name in summary.arms)
     none = "No hybrid arm made a call" if hybrid else "No hybrid arm ran"
     if not calling:
@@ -242,6 +255,16 @@ def _protection(name: str, summary: Summary) -> Sentence:
         f"{_percent(share)} with samples of the QPU{_p95(latency)}."
     )
     return Sentence(text=text, figures=figures)
+
+
+def _describe_phases(name: str, arm: ArmSummary) -> list[Sentence]:
+    if not arm.phases:
+        return []
+    parts = [f"{number:,} in {phase} passes" for phase, number in sorted(arm.phases.items(), reverse=True)]
+    text = f"{name}: the workload made {' and '.join(parts)} through primitives."
+    return [
+        Sentence(text=text, figures=(f"{name}.phases", f"{name}.quantum_latency", f"{name}.quantum_share"))
+    ]
 
 
 def _overruns(name: str, arm: ArmSummary) -> list[Sentence]:

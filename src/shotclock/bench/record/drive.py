@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
+from shotclock.bench.record.circuit_rows import add_circuit_calls
 from shotclock.bench.record.compared_calls import ComparedCall, Controls, compare_call
 from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.bench.record.samples import CallSamples, keep_samples
@@ -14,7 +15,7 @@ from shotclock.domain.errors import RunError, ShotclockError
 from shotclock.domain.host_figures import NOT_READ, AroundCall
 from shotclock.domain.iteration import CallCounts, FinishedCall, Iteration
 from shotclock.domain.outcome import Degraded, Done, why_no_samples
-from shotclock.domain.ports import Solver, Trainer
+from shotclock.domain.ports import CallsCircuits, Solver, Trainer
 from shotclock.domain.subproblem import Subproblem
 
 
@@ -170,6 +171,8 @@ class _Turn:
                 around = host.take(self.lane.name, self.seed, call.request_id)
                 row = describe(call, host.accelerators, around)
                 self.rows[call.step] = replace(self.rows[call.step], call=row)
+        if isinstance(self.trainer, CallsCircuits):
+            return add_circuit_calls(self.rows, self.trainer.circuit_calls)
         return list(self.rows.values())
 
 

@@ -60,6 +60,7 @@ class CallRow:
     gpu_idle_ns: time that training waited for the answer, times the accelerators of the process, nanoseconds;
         None on a host without any.
     around: what accelerators and fabrics did meanwhile.
+    phase: of a call that the workload made through a primitive, forward or backward; "" of a kernel's.
     """
 
     request_id: str
@@ -94,6 +95,7 @@ class CallRow:
     beats_incumbent: bool | None = None
     gpu_idle_ns: int | None = None
     around: AroundCall = NOT_READ
+    phase: str = ""
 
     @property
     def simulation(self) -> Simulation:
@@ -115,6 +117,7 @@ class StepRow:
     call: the call that was scheduled for the step; None without one.
     optimizer_steps: how many of them the row holds: more than 1 in an arm that fills another's time, 0 where
         that is not known.
+    further_call: the row adds a call to the step of the row before it, and neither a step nor time.
     """
 
     arm: str
@@ -126,6 +129,7 @@ class StepRow:
     eval_loss: float | None
     call: CallRow | None
     optimizer_steps: int = 1
+    further_call: bool = False
 
 
 _CALL_COLUMNS = tuple(field.name for field in fields(CallRow) if field.name not in {"stages", "around"})
@@ -162,6 +166,8 @@ _TYPES: dict[str, pa.DataType] = {
     "beats_incumbent": pa.bool_(),
     "hbm_bandwidth_ratio": pa.float64(),
     "hbm_bandwidth_method": pa.string(),
+    "phase": pa.string(),
+    "further_call": pa.bool_(),
 }
 _LATER: dict[str, object] = {
     "optimizer_steps": 0,
@@ -174,6 +180,8 @@ _LATER: dict[str, object] = {
     "expected_gain": None,
     "beats_incumbent": None,
     "gpu_idle_ns": None,
+    "phase": "",
+    "further_call": False,
 }
 """Columns that older files lack, with the value they stand for."""
 

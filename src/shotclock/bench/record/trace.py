@@ -137,8 +137,9 @@ def _write_seed(trace: _Trace, process: int, seed: int, steps: list[StepRow]) ->
     free_from: list[int] = []
     for step in steps:
         end_ns = step.start_ns + max(1, step.total_iteration_time_ns)
-        trace.slice(iterations, Slice(f"step {step.step}", step.start_ns, end_ns))
-        trace.value(loss, end_ns, step.batch_loss)
+        if not step.further_call:
+            trace.slice(iterations, Slice(f"step {step.step}", step.start_ns, end_ns))
+            trace.value(loss, end_ns, step.batch_loss)
         if step.eval_loss is not None:
             trace.value(held_out, end_ns, step.eval_loss)
         if step.call is None:

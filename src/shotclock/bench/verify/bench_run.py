@@ -127,7 +127,7 @@ def check_rows(rows: list[StepRow], summary: Summary) -> Iterator[Contradiction]
     for row in rows:
         where = f"{row.arm}, seed {row.seed}, step {row.step}"
         key = row.arm, row.seed, row.step
-        if key in keys:
+        if key in keys and not row.further_call:
             yield Contradiction(ROWS, f"{where}: occurs twice")
         keys.add(key)
         if row.arm not in summary.arms:
@@ -201,11 +201,12 @@ def _counts(
     written, calls = summary.arms[arm.name], arm.calls
     recomputed = {
         "seeds": sorted({step.seed for step in arm.steps}),
-        "steps": len(arm.steps),
+        "steps": sum(not step.further_call for step in arm.steps),
         "calls": len(calls),
         "outcomes": figures.counts(call.outcome for call in calls),
-        "decisions": figures.counts(call.decision for call in calls),
-        "winners": figures.counts(call.winner for call in calls),
+        "decisions": figures.counts(call.decision for call in calls if call.decision),
+        "winners": figures.counts(call.winner for call in calls if call.winner),
+        "phases": figures.counts(call.phase for call in calls if call.phase),
         "emulator_overruns": sum(call.emulator_overrun for call in calls),
         "penalised_calls": sum(call.penalised and call.in_time for call in calls),
         "loss": figures.loss(arm, by_arm.get(BASELINE), common).model_dump(),

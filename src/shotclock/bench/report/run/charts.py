@@ -46,7 +46,7 @@ def origin(summary: Summary) -> list[str]:
     """The line every chart carries: what made its figures, for when it is seen without the page."""
     marks = mark_of(summary)
     state = f", {summary.status.upper()}" if summary.status != "complete" else ""
-    line = f"{marks}{state}: {summary.workload}, {summary.kernel}, n = {summary.n}; run {summary.run_id}"
+    line = f"{marks}{state}: {summary.workload}, {summary.subject}; run {summary.run_id}"
     note = note_virtual_arms(summary)
     return [line, note] if note else [line]
 

@@ -91,7 +91,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("started", summary.started_at[:19].replace("T", " ")),
         ("took", took(summary)),
         ("workload", summary.workload),
-        ("kernel", f"{summary.kernel}, n = {summary.n}, {shots}"),
+        ("kernel", f"{summary.subject}, {shots}"),
         ("common steps", f"{summary.common_steps:,}"),
         ("clock", f"{summary.clock}; virtual for some arms" if note_virtual_arms(summary) else summary.clock),
         ("shotclock", summary.shotclock),

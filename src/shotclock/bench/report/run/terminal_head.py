@@ -28,7 +28,7 @@ def say_title(console: Console, words: str, mark: str = "") -> None:
 
 def say_head(summary: Summary, console: Console, mark: str) -> None:
     """What ran, whether its QPU is emulated, how long it took, and whether it ended."""
-    line = Text(f"shotclock bench  {summary.workload}, {summary.kernel}, n = {summary.n}  ", style="bold")
+    line = Text(f"shotclock bench  {summary.workload}, {summary.subject}  ", style="bold")
     line.append(mark if summary.clock == "virtual" else f"{mark}, wall clock")
     if summary.status != "complete":
         line.append(f"  {summary.status.upper()}: partial results", style="bold red")
