@@ -36,6 +36,8 @@ LONGEST = (
     "test_platform_engineer_page.py",
     "test_kill.py",
     "test_replicas.py",
+    "test_slurm.py",
+    "test_ray.py",
     "test_hardware_run.py",
     "test_cli.py",
     "test_workflows.py",

@@ -65,6 +65,13 @@ def run_replicates(
     return _write(prepared, job, folder, executions, engine.name, progress), folder
 
 
+def describe_task(settings: Settings, job: MainJob) -> Task:
+    """The task of a run's first replicate without its document, for the scheduler's options."""
+    prepared = prepare(settings, job)
+    _refuse_what_stays_local(prepared, job)
+    return Task(name_execution(0, validation=False), MODULE, "", _count_slots(prepared))
+
+
 def _refuse_what_stays_local(prepared: Prepared, job: MainJob) -> None:
     if job.metrics_port is not None:
         raise SettingsError("--metrics: goes with --engine local; replicates are short-lived processes")
@@ -201,10 +208,11 @@ class Executions:
         avoid &= alive
         self._running[job.name] = job
         self._starts[job.name] = self._starts.get(job.name, 0) + 1
-        document = job.model_dump_json()
-        self.engine.start(
-            Task(job.name, MODULE, document, self.slots, avoid if alive - avoid else frozenset())
+        avoid = avoid if alive - avoid else frozenset()
+        task = Task(
+            job.name, MODULE, job.model_dump_json(), self.slots, avoid, may_repeat=not self._is_paid()
         )
+        self.engine.start(task)
 
     def _share_money(self, seed: int) -> Settings:
         """Paid arms: each execution may spend its share, and has a ledger that no other process opens.

@@ -74,6 +74,8 @@ def run_engine(
 def show_script(settings: Settings, job: MainJob) -> None:
     """Prints the batch script of a replicate's job."""
     from shotclock.app.replicate_job import ReplicateStore  # noqa: PLC0415 - as above
+    from shotclock.app.replicates import describe_task  # noqa: PLC0415
     from shotclock.engines.registry import write_script  # noqa: PLC0415
 
-    typer.echo(write_script(settings.engine, ReplicateStore.of(job.folder).path), nl=False)
+    task = describe_task(settings, job)
+    typer.echo(write_script(settings.engine, ReplicateStore.of(job.folder).path, task), nl=False)

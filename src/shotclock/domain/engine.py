@@ -18,6 +18,7 @@ class Task:
     document: JSON.
     qpu_slots: that it reserves.
     avoid: hosts that must not run it.
+    may_repeat: whether the scheduler may run it again by itself.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Task:
     document: str
     qpu_slots: int = 0
     avoid: frozenset[str] = frozenset()
+    may_repeat: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
-from shotclock.domain.engine import Engine
+from shotclock.domain.engine import Engine, Task
 from shotclock.domain.errors import MachineError
 from shotclock.settings import EngineSettings
 
@@ -22,9 +22,9 @@ def open_engine(settings: EngineSettings, folder: Path) -> Engine:
     return opened(settings, folder)
 
 
-def write_script(settings: EngineSettings, folder: Path) -> str:
+def write_script(settings: EngineSettings, folder: Path, task: Task) -> str:
     """The batch script of a task's job under Slurm. Raises MachineError where submitit is missing."""
-    written: str = _load("slurm").write_script(settings, folder)
+    written: str = _load("slurm").write_script(settings, folder, task)
     return written
 
 
