@@ -37,11 +37,11 @@ from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 SIGMAS = 5.0
 
 
-def open_caller(provider: str, ending: ExitStack) -> CircuitCaller:
+def open_caller(provider: str, ending: ExitStack, side_by_side: int = 1) -> CircuitCaller:
     """An orchestrator in this process, on virtual time."""
     host = VirtualHost()
     ending.callback(host.close)
-    settings = load(None, {"quantum": {"provider": provider}})
+    settings = load(None, {"quantum": {"provider": provider}, "circuits": {"side_by_side": side_by_side}})
     recorder = PrometheusRecorder(Metrics(), "test")
     return embed_orchestrator(host, settings, recorder, ending)[0]
 

@@ -27,6 +27,7 @@ from shotclock.settings import load
 PLATFORM_ENGINEER = ROOT / "docs" / "platform-engineer.md"
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXTRAS = ("import pandas", "from qiskit_machine_learning.connectors")
 NAMED = re.compile(r"# (\S+\.(?:py|toml))\n")
 
 
@@ -89,8 +90,8 @@ def run_examples(page: Path, folder: Path, shotclock: Callable[[Path, list[str]]
         if named := NAMED.match(text):
             (folder / named[1]).write_text(text, encoding="utf-8")
         elif language == "python":
-            # pandas is an extra, which this environment has
-            python = sys.executable if "import pandas" in text else "python"
+            # extras, which this environment has
+            python = sys.executable if any(f"{word} " in text for word in EXTRAS) else "python"
             ran = base_environment.run(python, "-c", text, folder=folder)
             assert ran.returncode == 0, ran.stderr
         elif language == "toml":

@@ -70,7 +70,7 @@ def test_peers_get_exact_figures_and_pay_for_few_jobs(service: PaidService) -> N
     assert counting.qpu_s >= 0.99 * sum(charge["seconds"] for charge in charges)
 
 
-def test_a_paid_provider_in_this_process_says_what_it_was_charged(
+def test_a_paid_provider_in_this_process_runs_circuits_side_by_side_and_says_what_it_was_charged(
     service: PaidService, tmp_path: Path
 ) -> None:
     settings, before = tmp_path / "settings.toml", service.endpoint.account["consumed_seconds"]
@@ -80,6 +80,8 @@ provider = "ibm"
 device = "{service.device}"
 profile = "colocated"
 max_money_per_run = 100.0
+[circuits]
+side_by_side = 4
 [cost]
 qpu_second = 2.0
 [serve]
@@ -87,18 +89,19 @@ ledger = "{tmp_path / "ledger.db"}"
 """)
     with shotclock.connect(settings=settings) as connection:
         sampler = connection.sampler(shots=500)
-        check_subspace(sampler, 500)
-        assert sampler.counts.answered == 1
-        wait_for(lambda: connection.summary().charges.settled == 1)
+        check_sampled_network(sampler, 500)
+        assert sampler.counts.answered == 2
+        wait_for(lambda: connection.summary().charges.settled == 2)
     charged = service.endpoint.account["consumed_seconds"] - before
     spent = connection.summary()
     assert spent.charges.settled_s == pytest.approx(charged)
     assert spent.money_left is not None
     assert spent.money_left.remaining == pytest.approx(100.0 - 2.0 * charged)
-    assert "QPU s in 1 job whose usage is final; " in str(spent)
+    assert "QPU s in 2 jobs whose usage is final; " in str(spent)
     assert repr(connection) == "<Connection: ibm in this process, EMULATED>"
-    (record,) = find_place(str(tmp_path / "ledger.db")).read_jobs()
-    assert record.job_id == service.endpoint.account["charges"][-1]["workload"]
+    records = find_place(str(tmp_path / "ledger.db")).read_jobs()
+    charges = service.endpoint.account["charges"][-2:]
+    assert {record.job_id for record in records} == {charge["workload"] for charge in charges}
 
 
 def test_of_several_targets_one_that_answers_is_called(service: PaidService) -> None:

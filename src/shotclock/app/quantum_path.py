@@ -177,6 +177,7 @@ def assemble(
         store=settings.circuits.store_folder,
         most_lines=policy.batch_limit,
         limits=settings.circuits.limits.for_device(facts.name, facts.n_qubits),
+        side_by_side=settings.circuits.side_by_side,
         recorder=recorder,
     )
     host.workers.report_restarts(recorder.record_worker_restart)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaCircuit, Samples,
 from shotclock.domain.circuit_batch import CircuitPoints
 from shotclock.domain.circuit_limits import CircuitLimits
 from shotclock.domain.circuit_source import source_check
-from shotclock.domain.errors import ShotclockError, TooManyErrorsError
+from shotclock.domain.errors import CircuitError, ShotclockError, TooManyErrorsError
 from shotclock.domain.outcome import Answer
 from shotclock.domain.ports import Offload, Solver
 from shotclock.domain.recorders import TemplateEvent, TemplateRecorder
@@ -73,6 +74,7 @@ class _Generation:
     calibration: its hash, NOT_YET_KNOWN before the first template
     compiling: compilations in progress
     lines: disjoint lines by size
+    side_lines: those on which user circuits run side by side, by their qubits
     """
 
     cache: TemplateCache
@@ -80,6 +82,7 @@ class _Generation:
     calibration: str = NOT_YET_KNOWN
     compiling: dict[TemplateRequest, _Compiling] = field(default_factory=dict)
     lines: dict[int, tuple[Line, ...]] = field(default_factory=dict)
+    side_lines: dict[int, tuple[Line, ...]] = field(default_factory=dict)
 
     def missing_from(self, old: _Generation) -> tuple[TemplateRequest, ...]:
         """The requests cached by the old generation but not by this one, least recently used first.
@@ -102,6 +105,8 @@ class QaoaSynthesizer:
     store: the folder for templates and line sets; None keeps nothing across restarts
     most_lines: how many subproblems of one size `warm` prepares to run side by side
     limits: of user circuits
+    side_by_side: copies of a user circuit of a batch that may run in one PUB, with those of other callers; 1
+        places none beside another
     """
 
     def __init__(
@@ -116,6 +121,7 @@ class QaoaSynthesizer:
         store: Path | None = None,
         most_lines: int = 1,
         limits: CircuitLimits | None = None,
+        side_by_side: int = 1,
         recorder: TemplateRecorder = NULL_RECORDER,
     ) -> None:
         self._device = device
@@ -128,6 +134,8 @@ class QaoaSynthesizer:
         self._most_lines = most_lines
         self._limits = limits or CircuitLimits()
         self._recorder = recorder
+        self._side_by_side = side_by_side
+        self._points = itertools.count()
         self._generation = self._new_generation(NOT_YET_KNOWN)
         self._recalibrating = asyncio.Lock()
         self._readings: OrderedDict[tuple[str | bytes, tuple[str, ...]], Bound] = OrderedDict()
@@ -194,12 +202,38 @@ class QaoaSynthesizer:
     async def bind_points(self, circuit: CircuitPoints) -> tuple[DeviceCircuit, ...]:
         """See `Synthesizer.bind_points`; an equal circuit is neither read nor compiled again."""
         unbound = await self._read_parametrised(circuit)
-        template = await self.template(unbound)
+        copies = await self._copy_side_by_side(unbound, await self.template(unbound))
         columns = [circuit.names.index(name) for name in unbound.names]
-        return tuple(
-            DeviceCircuit(template, replace(unbound, values=tuple(row)))
-            for row in circuit.points[:, columns].tolist()
-        )
+        bound = []
+        for row in circuit.points[:, columns].tolist():
+            # points of all callers take the lines in turns, so that they fit beside each other
+            copy, template = copies[next(self._points) % len(copies)]
+            bound.append(DeviceCircuit(template, replace(copy, values=tuple(row))))
+        return tuple(bound)
+
+    async def _copy_side_by_side(self, unbound: Bound, alone: Template) -> list[tuple[Bound, Template]]:
+        """The circuit on disjoint lines; where a line costs it more two-qubit gates, it stays alone."""
+        copies = []
+        for line in await self._find_side_lines(unbound.qubits):
+            copy = replace(unbound, within=line)
+            try:
+                template = await self.template(copy)
+            except CircuitError:
+                break
+            if template.two_qubit_gates > alone.two_qubit_gates:
+                break
+            copies.append((copy, template))
+        return copies if len(copies) > 1 else [(unbound, alone)]
+
+    async def _find_side_lines(self, qubits: int) -> tuple[Line, ...]:
+        lines = self._generation.side_lines
+        if self._side_by_side < 2 or qubits < 2:
+            return ()
+        if qubits not in lines:
+            run = self._offload.run
+            disjoint = await run(worker.lines, qubits, self._device, self._target_source, self._store)
+            lines[qubits] = disjoint[: self._side_by_side]
+        return lines[qubits]
 
     async def _read_parametrised(self, circuit: CircuitPoints) -> Bound:
         request = (circuit.source, circuit.names)

@@ -104,8 +104,9 @@ def _reduce(circuit: QuantumCircuit, target: Target) -> Bound:
 
 def identity(bound: Bound, device: str, target: Target) -> TemplateIdentity:
     """The identity of this circuit's template; the compiler chooses its line."""
+    place = f"/within/{'-'.join(map(str, bound.within))}" if bound.within else ""
     return TemplateIdentity(
-        ansatz=f"circuit/{bound.digest}",
+        ansatz=f"circuit/{bound.digest}{place}",
         n=bound.n,
         layers=0,
         device=device,
@@ -119,12 +120,20 @@ def identity(bound: Bound, device: str, target: Target) -> TemplateIdentity:
 
 def compile_bound(bound: Bound, template_id: TemplateIdentity, target: Target) -> Template:
     """The ISA circuit, placed by the general pass manager; raises CircuitError if it cannot be placed."""
+    circuit = to_dt(load_circuit(bound.qpy), target.dt)
+    # without a two-qubit gate, nothing but the layout keeps it there
+    is_pinned = bool(bound.within) and not circuit.num_nonlocal_gates()
     pass_manager = generate_preset_pass_manager(
-        template_id.optimization_level, target=_working(target), seed_transpiler=template_id.transpiler_seed
+        template_id.optimization_level,
+        target=_working(target, frozenset(bound.within)),
+        seed_transpiler=template_id.transpiler_seed,
+        initial_layout=list(bound.within[: circuit.num_qubits]) if is_pinned else None,
     )
     with _translate("gates", f"{template_id.device} cannot run them: "):
-        isa = pass_manager.run(to_dt(load_circuit(bound.qpy), target.dt))
+        isa = pass_manager.run(circuit)
     used = {isa.find_bit(q).index for item in isa.data if item.name != "barrier" for q in item.qubits}
+    if bound.within and not used <= {*bound.within}:
+        raise CircuitError("gates", f"the circuit does not fit on qubits {list(bound.within)} alone")
     return make_template(template_id, isa, target, tuple(sorted(used)))
 
 
@@ -282,8 +291,11 @@ def _compact(circuit: QuantumCircuit) -> QuantumCircuit:
     return compact
 
 
-def _working(target: Target) -> Target:
-    """The target without dead couplers and qubits, over which the general pass manager would route."""
+def _working(target: Target, within: frozenset[int]) -> Target:
+    """The target without dead couplers and qubits, over which the general pass manager would route.
+
+    within: the only qubits with two-qubit gates and measurements; empty for all.
+    """
     alive = layout(target)
     working = Target(num_qubits=target.num_qubits, dt=target.dt, granularity=target.granularity)
     for name in target.operation_names:
@@ -297,6 +309,10 @@ def _working(target: Target) -> Target:
         elif name == "measure":
             places = {
                 qubits: properties for qubits, properties in places.items() if qubits[0] in alive.readout
+            }
+        if within and (name in TWO_QUBIT_GATES or name == "measure"):
+            places = {
+                qubits: properties for qubits, properties in places.items() if within.issuperset(qubits)
             }
         working.add_instruction(target.operation_from_name(name), places, name=name)
     return working

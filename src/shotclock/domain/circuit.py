@@ -62,6 +62,8 @@ class Bound:
     n: its classical bits, the columns of its samples.
     names: the parameters that it still has.
     values: theirs; none in what is compiled once for all points.
+    within: the physical qubits it may use, so that others may run beside it; () leaves the choice to the
+        compiler, and the circuit alone in its PUB.
     """
 
     qpy: bytes
@@ -69,6 +71,7 @@ class Bound:
     n: int
     names: tuple[str, ...] = ()
     values: tuple[float, ...] = ()
+    within: tuple[int, ...] = ()
 
     @property
     def digest(self) -> str:

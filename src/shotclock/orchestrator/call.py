@@ -13,6 +13,7 @@ from shotclock.domain.outcome import PreEvaluation, ProviderFault, Rejection
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.trace import Span
+from shotclock.orchestrator.side_by_side import group_side_by_side
 
 
 @dataclass(slots=True)
@@ -78,8 +79,8 @@ class UserCircuits:
 
     @property
     def pubs(self) -> tuple[Pub, ...]:
-        """Each circuit in its own PUB: the general pass manager chose their qubits, which may overlap."""
-        return tuple(Pub((circuit,)) for circuit in self.circuits)
+        """Circuits that were compiled to run side by side together, each other one in its own PUB."""
+        return tuple(map(Pub, group_side_by_side(self.circuits, lambda circuit: circuit)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -12,6 +12,7 @@ from shotclock.domain.circuit import DeviceCircuit, Pub
 from shotclock.orchestrator.batching import PubPlan
 from shotclock.orchestrator.call import Call, UserCircuits
 from shotclock.orchestrator.planning import Fit
+from shotclock.orchestrator.side_by_side import group_side_by_side
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +93,10 @@ class BoundJob:
     def split(self) -> tuple[BoundJob, ...]:
         """A job for each call."""
         return tuple(
-            BoundJob(tuple(pub for pub in self.bound if any(call is owner for call, _ in pub)))
+            BoundJob(
+                group_side_by_side(
+                    (pair for pub in self.bound for pair in pub if pair[0] is owner), lambda pair: pair[1]
+                )
+            )
             for owner in self.calls
         )

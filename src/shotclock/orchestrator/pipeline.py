@@ -47,6 +47,7 @@ from shotclock.orchestrator.ledger.transitions import LanesBusyError
 from shotclock.orchestrator.planning import Fit
 from shotclock.orchestrator.provider_answers import answer_of
 from shotclock.orchestrator.rejoin import Rejoining
+from shotclock.orchestrator.side_by_side import group_side_by_side
 from shotclock.orchestrator.worker_faults import reject
 
 SEARCHES_FOR_LOST_JOB = 7
@@ -149,13 +150,15 @@ class Pipeline:
 
     async def _bind(self, plan: JobPlan) -> BoundJob:
         pubs: list[tuple[tuple[Call, DeviceCircuit], ...]] = []
+        circuits: list[tuple[Call, DeviceCircuit]] = []
         for pub in plan.pubs:
             work = pub[0].call.work
             if isinstance(work, UserCircuits):
-                pubs += [((pub[0].call, circuit),) for circuit in work.circuits]
+                circuits += [(pub[0].call, circuit) for circuit in work.circuits]
                 continue
             bound = [(placement.call, await self._bind_call(placement, plan.fit.shots)) for placement in pub]
             pubs.append(tuple((call, circuit) for call, circuit in bound if circuit is not None))
+        pubs += group_side_by_side(circuits, lambda pair: pair[1])
         # Binding awaits, so a caller may have cancelled meanwhile.
         return BoundJob(tuple(pubs)).without_cancelled()
 

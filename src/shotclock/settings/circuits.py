@@ -14,14 +14,19 @@ from shotclock.settings.folders import user_folder
 
 
 class CircuitsSettings(Branch):
-    """Where compiled templates outlive the process: "auto" is the user's cache, if any, "" keeps none.
+    """Compiled circuits: where they are kept, and how they run.
 
-    check_calibration_s: how often a service looks for a new calibration of its device; limits: of user
-    circuits.
+    template_store: the folder in which templates outlive the process; "auto" is the user's cache, if any, ""
+        keeps none.
+    check_calibration_s: how often a service looks for a new calibration of its device.
+    side_by_side: circuits of batches that may run beside each other in one PUB, also those of several
+        callers; 1 places none beside another.
+    limits: of user circuits.
     """
 
     template_store: str = "auto"
     check_calibration_s: float = Field(default=600.0, ge=1, le=86_400)
+    side_by_side: int = Field(default=1, ge=1, le=16)
     limits: CircuitLimitsSettings = CircuitLimitsSettings()
 
     @property
