@@ -12,6 +12,7 @@ from shotclock import __version__
 from shotclock.app.check_user_circuit import check
 from shotclock.app.host import VirtualHost
 from shotclock.app.load_generator import FinishedRun, LoadTarget, ProcessGenerator, make_first_calls
+from shotclock.app.measured_circuit import measure
 from shotclock.app.placed import PlacementName, find_needs
 from shotclock.app.quantum_path import PathPolicy, assemble, build_provider
 from shotclock.app.service import Service
@@ -25,6 +26,7 @@ from shotclock.bench.load.records import Basis, CallRecord
 from shotclock.bench.load.schema import Knee, LoadRun, LoadSummary
 from shotclock.bench.load.summarise import LoadFacts, QpuPrice, summarise
 from shotclock.bench.record.folder import environment
+from shotclock.domain.circuit_batch import CircuitBatch
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles
@@ -114,11 +116,10 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
     Raises MachineError if the target does not answer, SettingsError if settings or circuit are invalid.
     """
     started_at = datetime.now(UTC)
-    if job.circuit is not None and job.target is None:
-        check(job.circuit, settings.quantum.device, settings.circuits.limits)
+    requests = _make_requests(settings, job)
     with ExitStack() as cleanup:
         progress.phase("starting the target and the load generator")
-        generator, target = _start(settings, job, cleanup)
+        generator, target = _start(settings, job, requests, cleanup)
         loaded = _wait_ready(generator, job)
         progress.phase(f"loading {target}")
         runs = _Runs([], [])
@@ -141,7 +142,7 @@ def run(settings: Settings, job: LoadJob, progress: LoadProgress) -> tuple[LoadS
         environment=environment(),
         basis=job.basis,
         knee=runs.knee,
-        circuit=None if job.circuit is None else job.circuit.to_record(),
+        circuit=None if job.circuit is None else job.circuit.to_record(_count_bases(requests)),
         price=QpuPrice(settings.cost.currency, settings.cost.qpu_second),
     )
     return summarise(runs.judged, runs.calls, replace(job.plan, n=loaded.n), facts), runs.calls
@@ -191,11 +192,27 @@ def _sweep(job: LoadJob, take: Callable[[ArrivalPlan], LoadRun], runs: _Runs) ->
     runs.knee = step
 
 
-def _start(settings: Settings, job: LoadJob, cleanup: ExitStack) -> tuple[_Generator, str]:
+def _make_requests(settings: Settings, job: LoadJob) -> tuple[Request, ...]:
+    """What the calls ask, in turn. Raises SettingsError where a circuit of a dedicated target cannot run."""
+    plan, circuit = job.plan, job.circuit
+    if circuit is None:
+        return instances(plan.n, plan.seed, couplings=find_couplings(settings.quantum.device, plan.n))
+    if circuit.observables:
+        return (measure(circuit, settings.quantum.device, settings.circuits.limits),)
+    if job.target is None:
+        check(circuit, settings.quantum.device, settings.circuits.limits)
+    return (circuit.spec,)
+
+
+def _count_bases(requests: tuple[Request, ...]) -> int:
+    first = requests[0]
+    return len(first.circuits) if isinstance(first, CircuitBatch) else 0
+
+
+def _start(
+    settings: Settings, job: LoadJob, requests: tuple[Request, ...], cleanup: ExitStack
+) -> tuple[_Generator, str]:
     plan = job.plan
-    requests: tuple[Request, ...] = () if job.circuit is None else (job.circuit.spec,)
-    if job.circuit is None:
-        requests = instances(plan.n, plan.seed, couplings=find_couplings(settings.quantum.device, plan.n))
     if job.clock == "virtual":
         virtual = VirtualGenerator(_set_size(settings, plan.n), requests)
         cleanup.callback(virtual.close)

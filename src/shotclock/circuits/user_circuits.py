@@ -66,6 +66,20 @@ def read(
         return _reduce(_assign_values(circuit, values), target)
 
 
+def read_unmeasured(
+    source: str | bytes, values: Mapping[str, float], device: str, target: Target
+) -> QuantumCircuit:
+    """As `read`, not yet reduced: the circuit of an estimator, which measures by itself.
+
+    Raises CircuitError also where the circuit has measurements.
+    """
+    circuit = _load(source, device, target)
+    if any(item.operation.name == "measure" for item in circuit.data):
+        raise CircuitError("measure", "an estimator measures by itself; remove the circuit's measurements")
+    with _translate():
+        return _assign_values(circuit, values)
+
+
 def read_parametrised(
     source: str | bytes | QuantumCircuit, names: tuple[str, ...], device: str, target: Target
 ) -> Bound:

@@ -68,6 +68,13 @@ def load(
     value: Annotated[
         list[str] | None, typer.Option(metavar="NAME=NUMBER", help="A parameter of --circuit; repeated.")
     ] = None,
+    observable: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SUM", help='Measure its expectation, such as "0.5*ZZ - XI"; repeated.'),
+    ] = None,
+    observables: Annotated[
+        Path | None, typer.Option(help="A file of them, one a line; --circuit then has no measurements.")
+    ] = None,
     shots: Annotated[int | None, typer.Option(help="Shots of --circuit (default: quantum.shots).")] = None,
     profile: Annotated[
         str | None, typer.Option(help="Latency profile of an orchestrator started here.")
@@ -117,7 +124,7 @@ def load(
     )
     targets = _targets(target, hosts)
     elsewhere = _elsewhere(targets, placement, certificate, private_key, authorities)
-    own = _circuit(circuit, value or [], shots, settings)
+    own = _circuit(circuit, value or [], shots, settings, observable or [], observables)
     if own is not None and n is not None:
         raise SettingsError("--n: is of subproblems, and --circuit asks none; leave one of the two out")
     job = LoadJob(plan, count, runs, sweep, clock, elsewhere, own)
@@ -225,20 +232,31 @@ def _elsewhere(
 
 
 def _circuit(
-    file: Path | None, values: list[str], shots: int | None, settings: Settings
+    file: Path | None,
+    values: list[str],
+    shots: int | None,
+    settings: Settings,
+    sums: list[str],
+    observables: Path | None,
 ) -> CircuitFile | None:
     from shotclock.bench.load.circuit import CircuitFile  # noqa: PLC0415
+    from shotclock.bench.load.observables import read_observables  # noqa: PLC0415
     from shotclock.domain.errors import SettingsError  # noqa: PLC0415
 
     if file is None:
-        if values or shots is not None:
-            flag = "--value" if values else "--shots"
+        flags = {
+            "--value": bool(values),
+            "--shots": shots is not None,
+            "--observable": bool(sums),
+            "--observables": observables is not None,
+        }
+        if flag := next((flag for flag, is_given in flags.items() if is_given), ""):
             raise SettingsError(f"{flag}: applies to a user circuit; name its file with --circuit")
         return None
     count = settings.quantum.shots if shots is None else shots
     if count == "fit":
         raise SettingsError('--circuit: quantum.shots is "fit", which is of subproblems; pass --shots')
-    return CircuitFile.read(file, values, count)
+    return CircuitFile.read(file, values, count, read_observables(sums, observables))
 
 
 def _refuse(job: LoadJob) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from shotclock.bench.load.observables import Observable
 from shotclock.bench.load.schema import Circuit
 from shotclock.domain import encoding
 from shotclock.domain.circuit import CircuitSpec
@@ -22,13 +23,21 @@ _HINTS = {
 
 @dataclass(frozen=True, slots=True)
 class CircuitFile:
-    """The file's name and what every call asks; whether it can be run, the orchestrator says."""
+    """A circuit and what every call asks of it; whether it can be run, the orchestrator says.
+
+    file: the file's name.
+    spec: the circuit, its values and shots.
+    observables: whose expectation values a call measures; none where it samples the circuit.
+    """
 
     file: str
     spec: CircuitSpec
+    observables: tuple[Observable, ...] = ()
 
     @classmethod
-    def read(cls, path: Path, values: Iterable[str], shots: int) -> CircuitFile:
+    def read(
+        cls, path: Path, values: Iterable[str], shots: int, observables: tuple[Observable, ...] = ()
+    ) -> CircuitFile:
         """OpenQASM 3 as text, or QPY; values: each NAME=NUMBER.
 
         Raises SettingsError naming the flag that cannot be used.
@@ -42,7 +51,7 @@ class CircuitFile:
             raise SettingsError(f"--circuit {path}: {error.strerror or error}") from error
         try:
             source = content if content.startswith(QPY_BEGINS) else encoding.decode(content)
-            return cls(encoding.show_path(path.name), CircuitSpec(source, shots, parsed))
+            return cls(encoding.show_path(path.name), CircuitSpec(source, shots, parsed), observables)
         except UnicodeError as error:
             raise SettingsError(f"--circuit {path}: neither OpenQASM 3 text nor QPY: it {error}") from error
         except CircuitError as error:
@@ -52,8 +61,8 @@ class CircuitFile:
         """The same trouble in a line that says which file, and what to do."""
         return _refusal(self.file, error)
 
-    def to_record(self) -> Circuit:
-        """What load.json keeps of it."""
+    def to_record(self, bases: int = 0) -> Circuit:
+        """What load.json keeps of it. bases: measured circuits of a call with observables."""
         source = self.spec.content
         content = source.encode() if isinstance(source, str) else source
         return Circuit(
@@ -61,6 +70,8 @@ class CircuitFile:
             sha256=hashlib.sha256(content).hexdigest(),
             values=dict(self.spec.values),
             shots=self.spec.shots,
+            observables=tuple(observable.text for observable in self.observables),
+            bases=bases,
         )
 
 

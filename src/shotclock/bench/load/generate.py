@@ -14,12 +14,13 @@ from shotclock.bench.load.arrivals import ArrivalPlan, Scenario, schedule
 from shotclock.bench.load.records import CallRecord, record
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
-from shotclock.domain.outcome import CircuitOutcome, Outcome
+from shotclock.domain.circuit_batch import CircuitBatch
+from shotclock.domain.outcome import CircuitOutcome, Executed, Outcome
 from shotclock.domain.ports import Clock, Dispatcher
 from shotclock.domain.subproblem import Subproblem
 
-Request = Subproblem | CircuitSpec
-"""What a call asks: a subproblem to solve, or a user circuit to run."""
+Request = Subproblem | CircuitSpec | CircuitBatch
+"""What a call asks: a subproblem to solve, a user circuit to run, or its observables to measure."""
 LEAD_NS = 10_000_000
 """Between the last preparation and the first scheduled instant, so that the first call is not late."""
 
@@ -135,3 +136,21 @@ async def ask(dispatcher: Dispatcher, request: Request) -> Outcome | CircuitOutc
             return await dispatcher.solve(request)
         case CircuitSpec():
             return await dispatcher.execute(request)
+        case CircuitBatch():
+            outcomes: dict[int, CircuitOutcome] = {}
+            await dispatcher.execute_batch(request, outcomes.__setitem__)
+            return join_points([outcomes[index] for index in range(request.points)])
+
+
+def join_points(outcomes: Sequence[CircuitOutcome]) -> CircuitOutcome:
+    """One outcome of all points: the first without samples, or the last to come, with the QPU time of all."""
+    missing = next((outcome for outcome in outcomes if not isinstance(outcome, Executed)), None)
+    last = missing or max(outcomes, key=lambda outcome: outcome.provenance.samples_at_ns)
+    jobs = {outcome.provenance.job_id: outcome.provenance.attempts for outcome in outcomes}
+    provenance = replace(
+        last.provenance,
+        qpu_s=sum(outcome.provenance.qpu_s for outcome in outcomes),
+        attempts=sum(jobs.values()),
+        emulator_overrun=any(outcome.provenance.emulator_overrun for outcome in outcomes),
+    )
+    return replace(last, provenance=provenance)

@@ -150,16 +150,24 @@ class Circuit(_Frozen):
     file: its name, without the folder.
     sha256: of the source, hexadecimal.
     values: of its parameters.
-    shots: shots of each call.
+    shots: shots of each call; of each measured circuit, with observables.
+    observables: whose expectation values a call measured; none where it sampled the circuit.
+    bases: measured circuits of such a call.
     """
 
     file: str
     sha256: str
     values: dict[str, float]
     shots: int
+    observables: tuple[str, ...] = ()
+    bases: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}, {count(self.shots, 'shot')}"
+        text = f"{self.file}, {count(self.shots, 'shot')}"
+        if not self.observables:
+            return text
+        circuits = count(self.bases, "measured circuit")
+        return f"{text} of {circuits}, {count(len(self.observables), 'observable')}"
 
 
 class LoadCost(_Frozen):
@@ -253,4 +261,6 @@ class LoadSummary(_Frozen):
         if self.circuit is None:
             return self.request_label
         values = ", ".join(f"{name} = {value!r}" for name, value in sorted(self.circuit.values.items()))
-        return f"{self.request_label}, sha256 {self.circuit.sha256[:16]}{f', {values}' if values else ''}"
+        measured = "; ".join(self.circuit.observables)
+        parts = (self.request_label, f"sha256 {self.circuit.sha256[:16]}", values, measured)
+        return ", ".join(part for part in parts if part)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from shotclock.bench.load.judge import ACHIEVED_AT_LEAST, LAG_FLOOR_MS, LAG_SHARE
 from shotclock.bench.load.records import CLASSES
-from shotclock.bench.load.schema import LoadRun, LoadSummary, Quantile, Tail, Window
+from shotclock.bench.load.schema import Circuit, LoadRun, LoadSummary, Quantile, Tail, Window
 from shotclock.bench.load.stability import COUNT, LAST
 from shotclock.bench.numbers import NOTHING, limit_ms, money, ms, number, percent
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
@@ -15,6 +15,8 @@ from shotclock.bench.report.load.wording import COUNTED, QUANTILES, mark_of_load
 from shotclock.bench.schema import Percentile, Ratio
 
 _HEAD = ("ms", "calls", "missed", "mean", *QUANTILES)
+MOST_OBSERVABLES = 8
+"""That are shown."""
 _SETTLED = {True: "settled", False: "not settled", None: "unknown"}
 
 
@@ -227,7 +229,19 @@ def _request_rows(summary: LoadSummary) -> list[tuple[str, str]]:
         ("circuit", f"{circuit.file}, SHA-256 {circuit.sha256[:12]}"),
         ("values of its parameters", values or NOTHING),
         ("shots a call", f"{circuit.shots:,}"),
+        *_observable_rows(circuit),
         ("classical bits", str(summary.n)),
+    ]
+
+
+def _observable_rows(circuit: Circuit) -> list[tuple[str, str]]:
+    if not circuit.observables:
+        return []
+    shown = "; ".join(circuit.observables[:MOST_OBSERVABLES])
+    more = len(circuit.observables) - MOST_OBSERVABLES
+    return [
+        ("observables", f"{shown} and {more:,} more" if more > 0 else shown),
+        ("measured circuits a call", str(circuit.bases)),
     ]
 
 
