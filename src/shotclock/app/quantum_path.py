@@ -173,7 +173,7 @@ def assemble(
         offload=host.workers.templates,
         circuit_offload=host.workers.circuits,
         incumbent=Greedy(),
-        cache_size=max(64, 4 * policy.batch_limit),
+        cache_size=max(settings.circuits.memory_templates, 4 * policy.batch_limit),
         store=settings.circuits.store_folder,
         most_lines=policy.batch_limit,
         limits=settings.circuits.limits.for_device(facts.name, facts.n_qubits),

@@ -18,6 +18,7 @@ class CircuitsSettings(Branch):
 
     template_store: the folder in which templates outlive the process; "auto" is the user's cache, if any, ""
         keeps none.
+    memory_templates: most that are kept in memory; the least recently used one goes first.
     check_calibration_s: how often a service looks for a new calibration of its device.
     side_by_side: circuits of batches that may run beside each other in one PUB, also those of several
         callers; 1 places none beside another.
@@ -25,6 +26,7 @@ class CircuitsSettings(Branch):
     """
 
     template_store: str = "auto"
+    memory_templates: int = Field(default=64, ge=1, le=4_096)
     check_calibration_s: float = Field(default=600.0, ge=1, le=86_400)
     side_by_side: int = Field(default=1, ge=1, le=16)
     limits: CircuitLimitsSettings = CircuitLimitsSettings()

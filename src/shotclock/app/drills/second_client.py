@@ -6,16 +6,24 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 
-from shotclock.app.drills.load import run_load
+from shotclock.app.drills.load import BUDGET_S, run_load
 from shotclock.app.drills.site import SECOND_TRAINER, N, Site
 
 
 class SecondClient:
-    """rate: calls a second. size: variables of its n-th call."""
+    """Makes calls beside the honest client's.
 
-    def __init__(self, rate: float, size: Callable[[int], int] = lambda _: N) -> None:
+    rate: calls a second.
+    size: variables of its n-th call.
+    budget_s: of a call.
+    """
+
+    def __init__(
+        self, rate: float, size: Callable[[int], int] = lambda _: N, budget_s: float = BUDGET_S
+    ) -> None:
         self._rate = rate
         self._size = size
+        self._budget_s = budget_s
         self._calling: asyncio.Task[None] | None = None
 
     async def begin(self, site: Site) -> None:
@@ -33,6 +41,11 @@ class SecondClient:
 
     async def _call(self, site: Site) -> None:
         async with run_load(
-            site.target, site.identity(SECOND_TRAINER), rate=self._rate, size=self._size, fallback=False
+            site.target,
+            site.identity(SECOND_TRAINER),
+            rate=self._rate,
+            size=self._size,
+            fallback=False,
+            budget_s=self._budget_s,
         ):
             await asyncio.Event().wait()
