@@ -23,9 +23,12 @@ if TYPE_CHECKING:
 # two threads of a matrix product wait for each other on two busy cores
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# templates compiled by tests go to a separate cache, not to the user's
-_CACHE = Path(tempfile.mkdtemp(prefix="shotclock-tests-"))
-os.environ["XDG_CACHE_HOME"] = str(_CACHE)
+# templates compiled by tests go to a separate cache, not to the user's: one for all workers, which have their
+# environment from the process that starts them
+IS_WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if not IS_WORKER:
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="shotclock-tests-")
+_CACHE = Path(os.environ["XDG_CACHE_HOME"])
 
 
 # mthree has no wheel for Python 3.13
@@ -44,16 +47,32 @@ LONGEST = (
     "test_containers.py",
     "test_browser.py",
     "test_main_job.py",
+    "test_alerting.py",
+    "test_benchmarks.py",
     "test_primitives_served.py",
     "test_load.py",
+    "test_outage.py",
+    "test_vendor_answers.py",
+    "test_endpoint_estimator.py",
+    "test_service_faults.py",
+    "test_ibm_provider.py",
+    "test_file_fuzz.py",
 )
-"""System tests that take minutes; a worker takes a file at a time, so a long one goes first."""
+"""Files that take minutes; a worker takes a file at a time, so a long one goes first."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest files first; needs `--no-loadscope-reorder`."""
+    """Puts system tests, which wait for processes, among the others, which compute; of both, long ones first.
+
+    Needs `--no-loadscope-reorder`.
+    """
     ranks = {name: rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(item.path.name, len(LONGEST)))
+    files = sorted({item.path for item in items}, key=lambda path: (ranks.get(path.name, len(ranks)), path))
+    waiting = [path for path in files if path.parent.name == "system"]
+    computing = [path for path in files if path.parent.name != "system"]
+    places = {path: max(0, number - 1) / len(waiting) for number, path in enumerate(waiting)}
+    places |= {path: number / len(computing) for number, path in enumerate(computing, 1)}
+    items.sort(key=lambda item: places[item.path])
 
 
 @pytest.fixture(autouse=True)
@@ -81,8 +100,9 @@ def postgres() -> Iterator[Cluster]:
 
 
 def pytest_unconfigure() -> None:
-    """Removes this process's own cache, and no other's."""
-    shutil.rmtree(_CACHE, ignore_errors=True)
+    """Removes the cache with the process that made it."""
+    if not IS_WORKER:
+        shutil.rmtree(_CACHE, ignore_errors=True)
 
 
 # a shell starts what goes on in the background with Ctrl-C ignored, and its children inherit that

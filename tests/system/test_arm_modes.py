@@ -19,6 +19,7 @@ from shotclock.bench.verify.bench_run import check_bench
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import load
+from shotclock.training.loops import medium
 
 SLUGGISH, NAMED, CLOUD, MEASURING = (
     "hybrid-colocated-protected",
@@ -74,6 +75,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host, "VirtualLoop", lambda: VirtualLoop(base_ns=itertools.count(0, 1_000).__next__))
+        for size in ("WIDTH", "BATCH"):  # no clock here times the reference iteration of 15 GFLOP
+            patch.setattr(medium, size, 64)
         summary, _ = run(settings, MainJob(folder, quick=False, clock="virtual", metrics_port=None), SILENT)
     return Ran(summary, folder, steps(RunFolder(folder).read_steps()))
 

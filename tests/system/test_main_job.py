@@ -36,6 +36,7 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.runtime.loop_thread import LoopThread
 from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import Settings, load
+from shotclock.training.loops import medium
 from shotclock.wire.server import Server, serve
 from shotclock.wire.tls import ClientTls, ServerTls
 
@@ -105,6 +106,8 @@ def share(summary: Summary, name: str) -> Ratio:
 def ticking_clock() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(host, "VirtualLoop", lambda: VirtualLoop(base_ns=itertools.count(0, 1_000).__next__))
+        for size in ("WIDTH", "BATCH"):  # no clock here times the reference iteration of 15 GFLOP
+            patch.setattr(medium, size, 64)
         yield
 
 
@@ -342,11 +345,11 @@ def three_services(site: Site) -> Iterator[tuple[list[str], ClientTls]]:
 
 
 def check_calls_moved(arm: ArmSummary) -> None:
-    """One host was lost with a call, the other got the rest, and the last has too little memory for any."""
-    assert (arm.provider, arm.calls, arm.outcomes) == ("scripted", 4, {"degraded": 1, "done": 3})
+    """One host was lost with a call, another got it and the rest, the last has too little memory for any."""
+    assert (arm.provider, arm.calls, arm.outcomes) == ("scripted", 4, {"done": 4})
     placement = arm.placement
     assert placement is not None
-    assert (placement.policy, sum(each.calls for each in placement.hosts.values())) == ("rtt", 4)
+    assert (placement.policy, sum(each.calls for each in placement.hosts.values())) == ("rtt", 5)
     *able, small = placement.hosts.items()
     assert small[1].calls == 0
     assert sorted(each.unanswered for _, each in able) == [0, 1]
