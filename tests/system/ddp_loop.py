@@ -1,4 +1,4 @@
-"""A user's own DistributedDataParallel loop, as torchrun starts it: python ddp_loop.py FOLDER TARGET HOW.
+"""A user's DistributedDataParallel loop under torchrun or Ray Train: python ddp_loop.py FOLDER TARGET HOW.
 
 HOW: "well"; "tampered", rank one moves a weight on its own; "lost", rank one dies. Rank zero prints a line a
 call; at half-way the ranks wait for the file FOLDER/killed, and at the end each says its parameters' hash.
@@ -64,7 +64,8 @@ def parameters_of(model: nn.Module) -> str:
 
 
 def main(folder: Path, target: str, how: str) -> None:
-    dist.init_process_group("gloo")
+    if not dist.is_initialized():  # Ray Train has done it
+        dist.init_process_group("gloo")
     rank = dist.get_rank()
     torch.manual_seed(0)
     model = plain(8, 12, 8, 3)
@@ -110,8 +111,8 @@ def main(folder: Path, target: str, how: str) -> None:
     )
     report("end", rank, parameters_of(model), quantum.training.version, "ray" in sys.modules, counted)
     quantum.detach()
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), sys.argv[2], sys.argv[3])
+    dist.destroy_process_group()

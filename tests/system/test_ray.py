@@ -1,15 +1,23 @@
-"""`shotclock bench --engine ray` on a real cluster of three nodes, one of which loses its power."""
+"""A real Ray cluster of three nodes: Ray Train, then `shotclock bench`, in which a node loses its power."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from ray_cluster import run_cluster, wait_for
+import pytest
+from test_ddp import CALLS, serve_settings
+
+from ray_cluster import RayCluster, run_cluster, wait_for
+from served import ServiceProcess, free_port
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.verify.check import verify
+
+TRAINING = Path(__file__).with_name("ray_train_loop.py")
 
 HELD = """
 import os, sys, time
@@ -36,30 +44,77 @@ def read_example() -> list[str]:
     )
 
 
-def test_a_run_is_complete_when_a_node_is_killed_in_the_middle(tmp_path: Path) -> None:
-    signals, out = tmp_path / "signals", tmp_path / "run"
-    signals.mkdir()
-    with run_cluster(("alpha", "beta", "gamma"), {"held": HELD}, {"HELD": str(signals)}) as cluster:
-        command = [*read_example(), "--workload", "held:build", "--json", "--out", str(out)]
-        with (tmp_path / "progress").open("wb") as progress:
-            run = subprocess.Popen(
-                [sys.executable, "-P", "-m", *command],
+@pytest.fixture(scope="module")
+def signals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("signals")
+
+
+@pytest.fixture(scope="module")
+def cluster(signals: Path) -> Iterator[RayCluster]:
+    with run_cluster(("alpha", "beta", "gamma"), {"held": HELD}, {"HELD": str(signals)}) as running:
+        yield running
+
+
+def test_workers_of_ray_train_keep_one_model(cluster: RayCluster, tmp_path: Path) -> None:
+    """Before the test that kills a node."""
+    port = free_port()
+    (tmp_path / "killed").touch()  # what the loop waits for at half-way, where another test kills a process
+
+    async def live() -> tuple[int | None, str]:
+        serving = await ServiceProcess.start(serve_settings(tmp_path, port))
+        try:
+            await serving.wait_for_event("ready")
+            training = await asyncio.create_subprocess_exec(
+                sys.executable,
+                str(TRAINING),
+                str(tmp_path),
+                f"127.0.0.1:{port}",
                 env={**cluster.environment, "RAY_ADDRESS": cluster.address},
                 cwd=tmp_path,
-                stdout=subprocess.PIPE,
-                stderr=progress,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
             )
-            replicates = out / "replicates"
-            wait_for(lambda: (signals / "host").exists() or run.poll() is not None, "seed 1 did not start")
-            wait_for(
-                lambda: (replicates / "seed-000-validation.json").exists() or run.poll() is not None,
-                "seed 0 and its repetition did not finish",
-            )
-            finished = {file: file.read_bytes() for file in replicates.glob("seed-000*.json")}
-            lost = (signals / "host").read_text()
-            cluster.kill(lost)
-            (signals / "go").touch()
-            printed, _ = run.communicate()
+            printed, _ = await training.communicate()
+            return training.returncode, printed.decode()
+        finally:
+            await serving.kill()
+
+    code, printed = asyncio.run(live())
+    assert code == 0, printed
+    lines = [
+        [line.split() for line in (tmp_path / f"rank-{rank}").read_text().splitlines()] for rank in (0, 1)
+    ]
+    assert [words[2] for words in lines[0] if words[0] == "call"] == ["Done"] * CALLS
+    assert "applied" in {words[3] for words in lines[0] if words[0] == "call"}
+    ends = [words[2:4] for rank in lines for words in rank if words[0] == "end"]
+    assert len(ends) == 2
+    assert ends[0] == ends[1]  # parameters and version
+
+
+def test_a_run_is_complete_when_a_node_is_killed_in_the_middle(
+    cluster: RayCluster, signals: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    command = [*read_example(), "--workload", "held:build", "--json", "--out", str(out)]
+    with (tmp_path / "progress").open("wb") as progress:
+        run = subprocess.Popen(
+            [sys.executable, "-P", "-m", *command],
+            env={**cluster.environment, "RAY_ADDRESS": cluster.address},
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=progress,
+        )
+        replicates = out / "replicates"
+        wait_for(lambda: (signals / "host").exists() or run.poll() is not None, "seed 1 did not start")
+        wait_for(
+            lambda: (replicates / "seed-000-validation.json").exists() or run.poll() is not None,
+            "seed 0 and its repetition did not finish",
+        )
+        finished = {file: file.read_bytes() for file in replicates.glob("seed-000*.json")}
+        lost = (signals / "host").read_text()
+        cluster.kill(lost)
+        (signals / "go").touch()
+        printed, _ = run.communicate()
     assert run.returncode == 0, (tmp_path / "progress").read_text()
     summary = json.loads(printed)
     assert summary["status"] == "complete"
