@@ -91,6 +91,7 @@ class System:
         shorter_rep_delays_s: tuple[float, ...] = (),
         ledger: Ledger | None = None,
         lanes: SharedLanes | None = None,
+        seed: int = 1,
         overload_wait_ms: float = 1e6,
         synthesizer: NullSynthesizer | None = None,
         offload: Offload = INLINE,
@@ -103,7 +104,7 @@ class System:
         self.provider = provider
         self.metrics = Metrics()
         recorder = PrometheusRecorder(self.metrics, "test", clients=(TRAINER,))
-        clock, rng = LoopClock(), random.Random(1)
+        clock, rng = LoopClock(), random.Random(seed)
         synthesizer = synthesizer or NullSynthesizer(lines or batch_limit)
         health = Health(provider, clock, rng, recorder)
         forecast = Forecast(

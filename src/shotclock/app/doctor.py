@@ -6,6 +6,7 @@ Nothing here submits a job; every request to a provider is free.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ from shotclock.app import remote_providers as vendors
 from shotclock.app.host import Host
 from shotclock.app.host_health import judge_host, name_key
 from shotclock.app.memory_watch import find_point
+from shotclock.app.site_traps import find_traps
 from shotclock.bench.numbers import limit, money, number
 from shotclock.domain.circuit import DeviceCircuit, Pub, QaoaParameters, Template
 from shotclock.domain.errors import FaultKind, MachineError, ProviderError, SettingsError, ShotclockError
@@ -25,8 +27,10 @@ from shotclock.domain.plural import count
 from shotclock.domain.ports import Job, Provider
 from shotclock.emulator import device as devices
 from shotclock.emulator import profile as profiles
+from shotclock.placement.accelerators.discover import read_devices
 from shotclock.placement.health import FIXES
 from shotclock.placement.same_host import same_host
+from shotclock.placement.tree import Tree
 from shotclock.providers import registry
 from shotclock.providers.edge import describe, translate_errors
 from shotclock.runtime.descriptors import attainable
@@ -76,6 +80,7 @@ def environment(settings: Settings) -> tuple[Check, ...]:
     store, circuits = _store(settings.circuits.store_folder), _circuit_limits(settings.circuits.limits)
     limits = (_workers(settings.workers), _descriptors(settings.serve))
     own = (store, circuits, *limits, _memory(settings), *_health(settings), _data_policy(settings))
+    own = (*own, *_site_traps(settings))
     return (_python(), *packages, *own, *certificates, *fabrics)
 
 
@@ -209,6 +214,24 @@ def _data_policy(settings: Settings) -> Check:
     )
     details = f"for {policy.destination}, the first rule decides: {rules}; others may leave"
     return Check("data policy", True, details)
+
+
+def _site_traps(settings: Settings) -> tuple[Check, ...]:
+    """What fails or costs without a word, as warnings."""
+    quantum, root = settings.quantum, Path(settings.placement.root)
+    backend = quantum.backend if quantum.provider == "qrmi" else ""
+    has_amd = any(device.vendor == "AMD" for device in read_devices(Tree(root)))
+    traps = find_traps(os.environ, root, backend, has_amd=has_amd, list_aer_devices=_list_aer_devices)
+    return tuple(Check(trap.name, True, trap.details, trap.fix) for trap in traps)
+
+
+def _list_aer_devices() -> tuple[str, ...]:
+    """None where Aer is not installed."""
+    try:
+        from qiskit_aer import AerSimulator  # noqa: PLC0415 - a second to import, and an extra
+    except ImportError:
+        return ()
+    return tuple(map(str, AerSimulator().available_devices()))
 
 
 def _workers(limits: WorkersSettings) -> Check:

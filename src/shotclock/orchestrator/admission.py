@@ -14,6 +14,8 @@ from shotclock.domain.subproblem import Priority
 from shotclock.orchestrator.quotas import DEFAULT_QUOTA, CallerQuota
 
 MEMORY_RETRY_S = 0.1
+FEWEST_CALLERS = 64
+"""So many are remembered before those without a wait are forgotten."""
 WINDOW_NS = NS_PER_S
 SLICE_NS = 100 * NS_PER_MS
 """The window moves by slices, so that its memory does not grow with the load."""
@@ -131,11 +133,14 @@ class QueueWaits:
 
     def __init__(self) -> None:
         self._of: dict[str, QueueWait] = {}
+        self._forget_at = FEWEST_CALLERS
 
     def observe(self, caller: str, wait_ns: int, now_ns: int) -> None:
         """A call of this caller left the queue at this instant, after this wait."""
         if caller not in self._of:
-            self._of = {name: wait for name, wait in self._of.items() if wait.mean_ns(now_ns)}
+            if len(self._of) >= self._forget_at:  # seldom: it looks at every caller
+                self._of = {name: wait for name, wait in self._of.items() if wait.mean_ns(now_ns)}
+                self._forget_at = max(FEWEST_CALLERS, 2 * len(self._of))
             self._of[caller] = QueueWait()
         self._of[caller].observe(wait_ns, now_ns)
 

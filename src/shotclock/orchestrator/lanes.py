@@ -133,14 +133,14 @@ class Lanes:
     async def _wait_for_turn(self) -> None:
         """Returns when a call waits, a lane is free, and the QPU is nearly free."""
         while True:
-            free = len(self._jobs) < self._health.lanes.limit
+            may_start = len(self._jobs) < self._health.lanes.limit and len(self._waiting) > 0
             early_s = self._early_ns() / NS_PER_S
-            ready = free and bool(self._runnable())
-            if ready and early_s <= 0:
+            # In this order: each call that arrives comes here, and the last question looks at every caller.
+            if may_start and early_s <= 0 and self._runnable():
                 return
             self._changed.clear()
             with suppress(TimeoutError):
-                async with asyncio.timeout(early_s if ready else None):
+                async with asyncio.timeout(early_s if may_start and early_s > 0 else None):
                     await self._changed.wait()
 
     def _runnable(self) -> list[Call]:

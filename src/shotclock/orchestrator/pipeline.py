@@ -194,7 +194,12 @@ class Pipeline:
         """Submits and collects; retries transient faults while deadline, retry budget and breaker allow."""
         attempt = 0
         # Callers may cancel during a backoff: the next attempt must not pay for their circuits.
+        has_waited = False
         while (job := bound.without_cancelled()).bound:
+            if not has_waited and self.journal.is_lane_awaited():
+                has_waited = True
+                await self._wait_for_lane(job.calls)
+                continue
             attempt += 1
             for call in job.calls:
                 call.progress.attempts = attempt
@@ -207,7 +212,8 @@ class Pipeline:
                 for call in job.calls:
                     call.progress.attempts = attempt
                     call.progress.with_provider_since_ns = None
-                bound = await self._put_off(bound, error)
+                bound = await self._put_off(bound, error, has_waited=has_waited)
+                has_waited |= isinstance(error, LanesBusyError)
             except ProviderError as error:
                 self._health.record_failure(error)
                 wait = self._backoff_ns(error, attempt, job.calls)
@@ -232,7 +238,11 @@ class Pipeline:
                 return
 
     async def _put_off(
-        self, bound: BoundJob, error: LanesBusyError | OverQuotaError | RepeatedCallError
+        self,
+        bound: BoundJob,
+        error: LanesBusyError | OverQuotaError | RepeatedCallError,
+        *,
+        has_waited: bool,
     ) -> BoundJob:
         """What is left to submit, once the reason may be gone."""
         match error:
@@ -241,7 +251,7 @@ class Pipeline:
             case RepeatedCallError():
                 return self._rejoining.take(bound, error)
             case LanesBusyError():
-                await self._wait_for_lane(bound.without_cancelled().calls)
+                await self._wait_for_lane(bound.without_cancelled().calls, has_waited=has_waited)
         return bound
 
     def _backoff_ns(self, error: ProviderError, attempt: int, calls: tuple[Call, ...]) -> int | None:
@@ -259,10 +269,10 @@ class Pipeline:
         emulated = wait if self.provider.limits.emulated else 0
         self._record_stage(calls, Stage.SUBMISSION_BUCKET_WAIT, began, emulated)
 
-    async def _wait_for_lane(self, calls: tuple[Call, ...]) -> None:
+    async def _wait_for_lane(self, calls: tuple[Call, ...], *, has_waited: bool = False) -> None:
         """Waits while other orchestrators use every lane of the provider: a queue as the provider's."""
         began = self._clock.now_ns()
-        await self.journal.wait_for_lane()
+        await self.journal.wait_for_lane(has_waited=has_waited)
         self._record_stage(calls, Stage.QPU_QUEUE_WAIT, began, emulated_ns=0)
 
     async def _trace_once(self, bound: BoundJob, fit: Fit, *, first_attempt: bool) -> None:

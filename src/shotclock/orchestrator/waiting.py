@@ -19,6 +19,8 @@ PASSES = 8
 MEMORY = 512.0
 """What a caller has used is forgotten by a factor of e while so much is served."""
 FORGOTTEN = 0.5
+FEWEST_CALLERS = 64
+"""So many are remembered before those whose turns have passed are forgotten."""
 OVER_SHARE = 1.5
 """A caller that has used so many times the mean is served after those that have used less."""
 _STARTS = [(-int(priority),) for priority in Priority]
@@ -98,7 +100,8 @@ class WaitingCalls(Generic[T]):
         self._ranks: dict[T, tuple[str, _Rank]] = {}
         self._callers: dict[str, _Turns[T]] = {}
         self._instants: dict[str, float] = {}
-        """The instants of callers without a waiting call that are still ahead of the one being served."""
+        """The instants of callers without a waiting call, while they are ahead of the one being served."""
+        self._forget_at = FEWEST_CALLERS
 
     def __contains__(self, item: T) -> bool:
         return item in self._ranks
@@ -149,9 +152,10 @@ class WaitingCalls(Generic[T]):
         turns = self._callers.get(caller)
         if turns is None:
             turns = self._callers[caller] = _Turns(self._start(caller))
-            self._instants = {
-                name: at for name, at in self._instants.items() if at > self._now and name != caller
-            }
+            self._instants.pop(caller, None)
+            if len(self._instants) >= self._forget_at:  # seldom: it looks at every caller
+                self._instants = {name: at for name, at in self._instants.items() if at > self._now}
+                self._forget_at = max(FEWEST_CALLERS, 2 * len(self._instants))
         self._ranks[item] = (caller, rank)
         insort(turns.order, _Entry(rank, item, cost, cost / self._share_of(caller), self._jobs))
         return displaced

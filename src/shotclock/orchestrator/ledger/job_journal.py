@@ -17,6 +17,7 @@ from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.domain.outcome import Decision
 from shotclock.domain.ports import Ledger
 from shotclock.orchestrator.ledger.accounts import RepeatedCallError
+from shotclock.orchestrator.ledger.lane_line import LaneLine
 from shotclock.orchestrator.ledger.transitions import AdoptedError, LedgerBusyError
 
 log = logging.getLogger(__name__)
@@ -35,8 +36,14 @@ class JobJournal(Protocol):
 
     broken: str
 
-    async def wait_for_lane(self) -> None:
-        """Returns when a lane seems free that other orchestrators use too; `intend` decides."""
+    def is_lane_awaited(self) -> bool:
+        """Whether jobs wait for a lane, so that the next one waits behind them."""
+
+    async def wait_for_lane(self, *, has_waited: bool = False) -> None:
+        """Returns when a lane seems free that other orchestrators use too; `intend` decides.
+
+        has_waited: the job waited before, and another orchestrator was quicker.
+        """
 
     async def intend(
         self, tag: str, requests: tuple[str, ...], shots: int, account: JobAccount | None = None
@@ -73,7 +80,11 @@ class FreeJobs:
 
     broken = ""
 
-    async def wait_for_lane(self) -> None:
+    def is_lane_awaited(self) -> bool:
+        """See `JobJournal.is_lane_awaited`."""
+        return False
+
+    async def wait_for_lane(self, *, has_waited: bool = False) -> None:
         """See `JobJournal.wait_for_lane`."""
 
     async def intend(
@@ -128,14 +139,22 @@ class PaidJobs:
         self._provider = provider
         self._on_trouble = on_trouble
         self._lanes = lanes
+        self._line = LaneLine(self._look_for_lane)
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._tag_of: OrderedDict[str, str] = OrderedDict()
         self._undecided: dict[str, set[str]] = {}
         self._applied: set[str] = set()
         self.broken = ""
 
-    async def wait_for_lane(self) -> None:
+    def is_lane_awaited(self) -> bool:
+        """See `JobJournal.is_lane_awaited`."""
+        return len(self._line) > 0
+
+    async def wait_for_lane(self, *, has_waited: bool = False) -> None:
         """See `JobJournal.wait_for_lane`."""
+        await self._line.wait(has_waited=has_waited)
+
+    async def _look_for_lane(self) -> None:
         if self._lanes is not None:
             await self._lanes.wait_for_lane(self._provider)
 
