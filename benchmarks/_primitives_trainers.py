@@ -6,6 +6,7 @@ trainers.
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 import warnings
@@ -33,6 +34,7 @@ from _ibm_endpoint import BACKEND, DEVICE, EmulatedEndpoint
 TRAINERS = 4
 PRECISION = 1 / 16
 BUDGET_S = 60.0
+SIDE_BY_SIDE = 4
 AGE_MS = 50.0
 """How long a job waits for the calls of the other trainers; a job takes a second and more."""
 FEATURES = torch.tensor([[0.2, 1.1], [-0.8, 0.3]], dtype=torch.float64)
@@ -46,6 +48,8 @@ device = "{DEVICE}"
 backend = "{BACKEND}"
 profile = "{{profile}}"
 execution_mode = "batch"
+[circuits]
+side_by_side = {{side_by_side}}
 [orchestrator]
 batch_age_ms = {AGE_MS}
 """
@@ -79,13 +83,16 @@ OpenEstimator = Callable[[], tuple[BaseEstimatorV2, QuantumCircuit, SparsePauliO
 """One trainer's estimator, with the circuit and the observable as it takes them."""
 
 
-def measure(endpoint: EmulatedEndpoint, steps: int) -> tuple[Training, Training]:
-    """IBM's client alone, then Shotclock."""
+def measure(endpoint: EmulatedEndpoint, steps: int) -> tuple[Training, Training, Training]:
+    """IBM's client alone, then Shotclock with a circuit in a PUB, then with several side by side."""
     with open_ibm_client() as open_one:
         alone = _train_all("IBM's client alone", endpoint, open_one, steps)
-    with open_shotclock(endpoint) as open_one:
+    with open_shotclock(endpoint, 1) as open_one:
         together = _train_all("Shotclock", endpoint, open_one, steps)
-    return alone, together
+    with open_shotclock(endpoint, SIDE_BY_SIDE) as open_one:
+        name = f"Shotclock, {SIDE_BY_SIDE} circuits side by side"
+        beside = _train_all(name, endpoint, open_one, steps)
+    return alone, together, beside
 
 
 @contextmanager
@@ -112,11 +119,12 @@ def open_ibm_client() -> Iterator[OpenEstimator]:
 
 
 @contextmanager
-def open_shotclock(endpoint: EmulatedEndpoint) -> Iterator[OpenEstimator]:
+def open_shotclock(endpoint: EmulatedEndpoint, side_by_side: int) -> Iterator[OpenEstimator]:
     """One orchestrator in this process for all trainers."""
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "settings.toml"
-        settings.write_text(SETTINGS.format(profile=endpoint.profile), encoding="utf-8")
+        text = SETTINGS.format(profile=endpoint.profile, side_by_side=side_by_side)
+        settings.write_text(text, encoding="utf-8")
         with shotclock.connect(settings=settings) as connection:
 
             def open_one() -> tuple[BaseEstimatorV2, QuantumCircuit, SparsePauliOp]:
@@ -197,15 +205,18 @@ def make_network() -> QuantumCircuit:
     return circuit
 
 
-def markdown(profile: str, trainings: tuple[Training, Training]) -> list[str]:
+def markdown(profile: str, trainings: tuple[Training, ...]) -> list[str]:
     """Lines of the page."""
     steps = len(trainings[0].steps_s) // TRAINERS
     lines = [
         f"{TRAINERS} trainers of an `EstimatorQNN` (two inputs, two weights, {round(PRECISION**-2)} shots a "
         f"circuit) at the same time, {steps} steps each, by the parameter-shift rule. EMULATED: `{profile}` "
-        "at its real speed. Each way has batch mode and puts the PUBs of a pass into one job; Shotclock puts "
-        f"those of all trainers that ask within {AGE_MS:g} ms into one. A QPU runs circuits of all trainers "
-        "one after another, so that a step of one lasts as long as the circuits of all.",
+        "at its real speed. Each way has batch mode and puts the PUBs of a pass into one job; Shotclock "
+        f"puts those of all trainers that ask within {AGE_MS:g} ms into one. A QPU runs circuits of all "
+        "trainers one after another, so that a step of one lasts as long as the circuits of all; side by "
+        "side, several run in the same shots, which the emulation does without the crosstalk of a real QPU. "
+        f"The endpoint and all clients shared {os.cpu_count()} cores with other work (load average "
+        f"{os.getloadavg()[2]:.1f} over 15 minutes), which lengthens every row.",
         "",
         "| | jobs | QPU seconds | p95 of a step | passes within their deadline |",
         "|---|---|---|---|---|",

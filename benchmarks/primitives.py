@@ -27,7 +27,7 @@ class Effort:
     steps: int
 
 
-QUICK, FULL = Effort(8, 40, 2), Effort(40, 300, 25)
+QUICK, FULL = Effort(8, 40, 2), Effort(40, 300, 20)
 
 
 def main() -> None:
@@ -57,8 +57,8 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
         times = exact.measure_overhead(connection, effort.calls)
     _tell("trainers")
     with start_endpoint(PROFILE, 1.0) as endpoint:
-        alone, together = trainers.measure(endpoint, effort.steps)
-    lines = ["## Qiskit's primitives", "", *trainers.markdown(PROFILE, (alone, together)), ""]
+        alone, together, beside = trainers.measure(endpoint, effort.steps)
+    lines = ["## Qiskit's primitives", "", *trainers.markdown(PROFILE, (alone, together, beside)), ""]
     lines += exact.markdown(accuracy, times)
     return lines, {
         "sampler_tvd_max": accuracy.tvd,
@@ -68,6 +68,8 @@ def measure(effort: Effort) -> tuple[list[str], dict[str, float]]:
         "qnn_jobs_ratio_vs_ibm_client": alone.jobs / together.jobs,
         "qnn_qpu_s_ratio_vs_ibm_client": alone.qpu_s / together.qpu_s,
         "qnn_step_p95_ms": together.step_p95_ms,
+        "qnn_side_by_side_qpu_s_ratio_vs_ibm_client": alone.qpu_s / beside.qpu_s,
+        "qnn_side_by_side_step_p95_ms": beside.step_p95_ms,
         "ibm_client_qnn_step_p95_ms": alone.step_p95_ms,
         "qnn_in_time_ratio": together.in_time / together.calls,
         "overhead_p50_ms": times[0].p50_ms - exact.find_direct(times).p50_ms,

@@ -102,6 +102,7 @@ ledger = "{tmp_path / "ledger.db"}"
     records = find_place(str(tmp_path / "ledger.db")).read_jobs()
     charges = service.endpoint.account["charges"][-2:]
     assert {record.job_id for record in records} == {charge["workload"] for charge in charges}
+    assert {record.state for record in records} == {LedgerState.APPLIED}
 
 
 def test_of_several_targets_one_that_answers_is_called(service: PaidService) -> None:

@@ -127,6 +127,13 @@ class Call:
         """Whether the caller still waits."""
         return not self.ended.done()
 
+    @property
+    def has_samples(self) -> bool:
+        """Whether its caller has been given samples."""
+        if not self.ended.done() or self.ended.cancelled() or self.ended.exception() is not None:
+            return False
+        return isinstance(self.ended.result(), Sampled)
+
     def end(self, how: Ended) -> None:
         """Ends the call, if its caller still waits."""
         if not self.ended.done():

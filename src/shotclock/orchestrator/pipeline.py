@@ -23,6 +23,7 @@ from shotclock.domain.outcome import (
     ERROR_FREE_SHOTS,
     EXPECTED_GAIN,
     TENANT_QUOTA,
+    Decision,
     PreEvaluation,
     ProviderFault,
     Rejection,
@@ -328,6 +329,10 @@ class Pipeline:
             tag, _request_ids(calls), read_usage(self.provider, execution, self._clock.now_ns())
         )
         deliver(job, execution, bound, split_stages(submitted, execution))
+        for call in calls:
+            # nobody decides on samples of a circuit: they are of use once they are handed over
+            if isinstance(call.work, UserCircuits) and call.has_samples:
+                self.journal.record_decision(call.work.request_id, Decision.APPLIED)
 
     def _may_blame_this_host(self, calls: tuple[Call, ...], began_ns: int) -> bool:
         """Whether this host's own computing may be why a job is late, which says nothing of a provider."""
