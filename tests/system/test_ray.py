@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from test_ddp import CALLS, serve_settings
 
+import engine_contract
 from ray_cluster import RayCluster, run_cluster, wait_for
 from served import ServiceProcess, free_port
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.verify.check import verify
 
+TESTS = Path(__file__).parents[1]
 TRAINING = Path(__file__).with_name("ray_train_loop.py")
 
 HELD = """
@@ -51,8 +53,16 @@ def signals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def cluster(signals: Path) -> Iterator[RayCluster]:
-    with run_cluster(("alpha", "beta", "gamma"), {"held": HELD}, {"HELD": str(signals)}) as running:
+    modules = {"held": HELD, engine_contract.NAME: engine_contract.MODULE}
+    with run_cluster(("alpha", "beta", "gamma"), modules, {"HELD": str(signals)}) as running:
         yield running
+
+
+def test_the_engine_keeps_its_contract(cluster: RayCluster, tmp_path: Path) -> None:
+    contract = [sys.executable, str(TESTS / "engine_contract.py"), "ray", str(tmp_path)]
+    environment = {**cluster.environment, "RAY_ADDRESS": cluster.address}
+    contract_run = subprocess.run(contract, env=environment, stdout=subprocess.PIPE, check=False)
+    assert contract_run.stdout == b"kept\n"
 
 
 def test_workers_of_ray_train_keep_one_model(cluster: RayCluster, tmp_path: Path) -> None:

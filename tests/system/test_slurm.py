@@ -9,10 +9,12 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
+import engine_contract
 from shotclock.bench.verify.check import verify
 from shotclock.cli import app
 from slurm_cluster import SlurmCluster, run_cluster, wait_for
 
+TESTS = Path(__file__).parents[1]
 HELD = """
 import sys, time
 from pathlib import Path
@@ -66,7 +68,12 @@ def test_a_run_is_complete_after_a_requeue_and_a_cancel(tmp_path: Path) -> None:
         "--out",
         str(out),
     ]
-    with run_cluster({}) as cluster:
+    with run_cluster({"PYTHONPATH": str(tmp_path)}) as cluster:
+        (tmp_path / f"{engine_contract.NAME}.py").write_text(engine_contract.MODULE)
+        contract = [sys.executable, str(TESTS / "engine_contract.py"), "slurm", str(tmp_path / "contract")]
+        contract_run = subprocess.run(contract, env=cluster.environment, stdout=subprocess.PIPE, check=False)
+        assert contract_run.stdout == b"kept\n"
+
         bad = [sys.executable, "-P", "-m", *words, "--partition", "nowhere"]
         refused = subprocess.Popen(bad, env=cluster.environment, cwd=tmp_path, stderr=subprocess.PIPE)
         _, error = refused.communicate()

@@ -272,6 +272,8 @@ def test_hosts_that_differ_are_lines_apart_and_not_joined() -> None:
     # only a seed that equal machines ran counts as repeated
     assert not replication.repeated
     assert replication.spread["classical-control.loss"].hosts == 1
+    assert "hybrid-colocated.quantum_share" in replication.spread
+    assert "classical-control.quantum_share" not in replication.spread
 
 
 def test_the_difference_of_repeated_seeds_is_that_of_the_hosts() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
+import ray._private.worker
 from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -239,7 +240,13 @@ def open_engine(settings: EngineSettings, folder: Path) -> RayEngine:
         ) from error
     finally:
         signal.signal(signal.SIGTERM, on_term)
+    # Ray prints errors of nodes on stdout, which is the summary's; a loss is reported as one.
+    ray._private.worker.print_to_stdstream = _print_nothing
     return RayEngine(settings)
+
+
+def _print_nothing(data: Any, ignore_prefix: bool) -> None:
+    pass
 
 
 def _refuse_unreachable(address: str) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -30,8 +29,6 @@ def write_script(settings: EngineSettings, folder: Path, task: Task) -> str:
 
 def _load(name: str) -> ModuleType:
     where = f"--engine {name}"
-    if name == "ray":  # its core writes to stderr by itself
-        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
     try:
         return importlib.import_module(f"shotclock.engines.{name}")
     except ModuleNotFoundError as error:

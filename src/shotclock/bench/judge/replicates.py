@@ -143,7 +143,7 @@ def find_figures(replicate: Replicate) -> dict[str, float]:
         means = {each: figures.latency(samples[each]).mean for each in COMPARED if each in samples}
         values |= {f"{name}.{each}_ms": mean for each, mean in means.items() if mean is not None}
         hits, calls = figures.ratios(arm).get("quantum_share", (0, 0))
-        values |= {f"{name}.quantum_share": hits / calls} if calls else {}
+        values |= {f"{name}.quantum_share": hits / calls} if calls and arm.arm.quantum else {}
         values |= {f"{name}.loss": loss for loss in figures.losses(arm, common).values()}
     return values
 
