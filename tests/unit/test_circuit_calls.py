@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from shotclock.app import host
 from shotclock.app.circuit_workloads import takes_connection
 from shotclock.app.main_job import JobProgress, MainJob, prepare, run
 from shotclock.bench.compare.units import _latencies
@@ -25,8 +27,10 @@ from shotclock.domain.errors import SettingsError
 from shotclock.domain.iteration import CircuitCall
 from shotclock.domain.outcome import CircuitOutcome, DeadlinePassed, Executed, Late, Provenance
 from shotclock.domain.ports import CallsCircuits, PendingBatch
+from shotclock.runtime.virtual_loop import VirtualLoop
 from shotclock.settings import load
 from shotclock.training.circuit_calls import CircuitTrainer, CountedCircuits, name_phase
+from shotclock.training.loops import medium
 
 MS = 1_000_000
 BATCH = CircuitBatch((CircuitPoints("OPENQASM 3.0;", 8, (), np.zeros((1, 0))),), "a/1", budget_ns=1)
@@ -212,7 +216,13 @@ def test_arms_that_answer_subproblems_are_left_out_or_refused(workload: str, tmp
         run(load(None, {"bench": wrong}), job, SILENT)
 
 
-def test_a_benchmark_counts_the_calls_of_both_passes(workload: str, tmp_path: Path) -> None:
+def test_a_benchmark_counts_the_calls_of_both_passes(
+    workload: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as in the tests of the main job: software takes the same time on any machine
+    monkeypatch.setattr(host, "VirtualLoop", lambda: VirtualLoop(base_ns=itertools.count(0, 1_000).__next__))
+    for size in ("WIDTH", "BATCH"):
+        monkeypatch.setattr(medium, size, 64)
     bench = {
         "workload": workload,
         "arms": ("classical-only", "hybrid-colocated"),

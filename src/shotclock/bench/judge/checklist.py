@@ -11,7 +11,7 @@ from shotclock.bench.judge.decision import name_mode
 from shotclock.bench.judge.verdict import racing
 from shotclock.bench.numbers import limit, number, percent
 from shotclock.bench.record.arm_runs import CONTROL, HYBRID, PROTECTED
-from shotclock.bench.schema import CurvePoint, GateResult, Latency, Ratio, State, Summary
+from shotclock.bench.schema import CIRCUITS, CurvePoint, GateResult, Latency, Ratio, State, Summary
 from shotclock.bench.stats.statistics import QUANTILES
 from shotclock.domain.plural import count, verb
 from shotclock.domain.stages import Stage
@@ -102,6 +102,9 @@ def _limits_point(
 
 
 def _candidate(summary: Summary) -> CurvePoint:
+    if summary.kernel == CIRCUITS:
+        finding = "the workload calls circuits, which have no classical answer to be compared with"
+        return _point(CANDIDATE, State.NOT_MEASURED, finding, "compare its held-out loss with your baseline")
     arms = racing(summary)
     if not arms or CONTROL not in summary.arms:
         missing = CONTROL if arms else "a hybrid arm"
@@ -138,7 +141,7 @@ def _fabric(summary: Summary) -> CurvePoint:
 
 
 def _instruments(summary: Summary) -> CurvePoint:
-    arms = list(racing(summary))
+    arms = [name for name, arm in summary.arms.items() if name.startswith(HYBRID) and arm.calls]
     counted = [(name, stage, _n(summary, f"{name}.{stage}")) for name in arms for stage in HISTOGRAMS]
     figures = [f"{name}.{stage}" for name, stage, n in counted if n]
     if not figures:
@@ -174,6 +177,10 @@ def _judge_counters(summary: Summary, arms: list[str]) -> tuple[str, State]:
 
 
 def _fallback(summary: Summary) -> CurvePoint:
+    if summary.kernel == CIRCUITS:
+        finding = "circuits have no classical fallback; what a miss returns is the workload's choice"
+        fix = "register a fallback with the primitive, and add an arm that misses its budget"
+        return _point(FALLBACK, State.NOT_MEASURED, finding, fix)
     fallbacks = {
         arm: _count_fallbacks(summary, arm)
         for arm, facts in summary.arms.items()

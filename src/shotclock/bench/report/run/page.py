@@ -24,7 +24,7 @@ from shotclock.bench.report.run import (
 )
 from shotclock.bench.report.run import arm_table as arms
 from shotclock.bench.report.run.charts import figures, overview
-from shotclock.bench.schema import Summary
+from shotclock.bench.schema import CIRCUITS, Summary
 from shotclock.domain import files
 from shotclock.domain.plural import count
 
@@ -91,7 +91,7 @@ def _facts(summary: Summary) -> list[tuple[str, str]]:
         ("started", summary.started_at[:19].replace("T", " ")),
         ("took", took(summary)),
         ("workload", summary.workload),
-        ("kernel", f"{summary.subject}, {shots}"),
+        ("kernel", summary.subject if summary.kernel == CIRCUITS else f"{summary.subject}, {shots}"),
         ("common steps", f"{summary.common_steps:,}"),
         ("clock", f"{summary.clock}; virtual for some arms" if note_virtual_arms(summary) else summary.clock),
         ("shotclock", summary.shotclock),
