@@ -42,10 +42,9 @@ def _describe_arm(name: str, arm: ArmSummary) -> str:
         return f"the same calls, answered by {_WEAKER[SOLVERS[name]]}"
     if name == RAW:
         return "the QPU's samples alone, no classical candidate: what they are worth by themselves"
-    if arm.phases and arm.protected:
-        return "the workload's circuits on the QPU under the real deadline"
     if arm.phases:
-        return "the workload's circuits on the QPU; calls have long to answer"
+        time = "under the real deadline" if arm.protected else "with long to answer"
+        return f"the workload's circuits on the QPU, {time}"
     if arm.protected:
         return "QPU and classical candidate under the real deadline, with fallback: what would be run"
     return "QPU and classical candidate, the better one is applied; calls have long to answer"
