@@ -216,7 +216,8 @@ def markdown(profile: str, trainings: tuple[Training, ...]) -> list[str]:
         "trainers one after another, so that a step of one lasts as long as the circuits of all; side by "
         "side, several run in the same shots, which the emulation does without the crosstalk of a real QPU. "
         f"The endpoint and all clients shared {os.cpu_count()} cores with other work (load average "
-        f"{os.getloadavg()[2]:.1f} over 15 minutes), which lengthens every row.",
+        f"{os.getloadavg()[2]:.1f} over 15 minutes), which lengthens every row, that of the "
+        "most jobs above all: compare the p95 where the load is below the cores.",
         "",
         "| | jobs | QPU seconds | p95 of a step | passes within their deadline |",
         "|---|---|---|---|---|",
