@@ -277,6 +277,8 @@ def _run(settings: Settings, job: MainJob, console: Console, *, resume: bool) ->
         files = {file.name for file in job.folder.glob("*")}
         if files:
             moment = f"again, before the run was written; {job.folder} has its settings alone"
+        if "replicates" in files:
+            moment = f"before the run was written; go on with --resume {job.folder}"
         if "summary.json" in files:
             moment = f"while the report was drawn; `shotclock report {job.folder}` draws it"
         typer.echo(f"shotclock: interrupted {moment}", err=True)
