@@ -211,6 +211,18 @@ def test_the_accounts_of_a_file_and_a_database_are_read_back(tmp_path: Path, pos
             Spending("autumn", "bob", "2026-09-21", 1.0, 2.0),
         ]
         assert find_place(name).read_accounts(0.0, wall.now_unix_s) == []
+    assert find_place(where[0]).read_xmin_age() is None
+    with postgres.connect() as holder, holder.transaction():
+        holder.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        holder.execute("SELECT count(*) FROM shotclock.jobs")
+        before = find_place(where[1]).read_xmin_age()
+        with postgres.connect() as other:
+            for _ in range(3):
+                other.execute("SELECT pg_current_xact_id()")
+        after = find_place(where[1]).read_xmin_age()
+    assert before is not None
+    assert after is not None
+    assert after >= before + 3
 
 
 def test_replicas_share_one_budget_to_the_last_cent(postgres: Cluster) -> None:

@@ -64,6 +64,7 @@ class LedgerFactory:
         self._shared: SharedLedger | None = None
         self.rows: Mapping[LedgerState, int] = {}
         self.parked: tuple[JobRecord, ...] = ()
+        self.xmin_age: int | None = None
 
     def of(self, provider: Provider, rules: MoneyRules = FREE_OF_RULES) -> JobJournal:
         """The provider's journal. rules: what may be spent with it.
@@ -106,9 +107,9 @@ class LedgerFactory:
         return {str(state): count for state, count in self.rows.items()}
 
     async def count_rows(self) -> None:
-        """Keeps `rows`, the records by state, and some of the parked ones, until it is cancelled.
+        """Keeps `rows`, the records by state, some of the parked ones, and `xmin_age`, until it is cancelled.
 
-        Both are empty while they cannot be read.
+        They are empty, and None, while they cannot be read.
         """
         if self._ledger is None:
             return
@@ -117,8 +118,9 @@ class LedgerFactory:
             try:
                 self.rows = await asyncio.to_thread(place.count_jobs)
                 self.parked = await asyncio.to_thread(place.read_longest_parked, MOST_PARKED)
+                self.xmin_age = await asyncio.to_thread(place.read_xmin_age)
             except ShotclockError:  # the journal reports a ledger that stopped
-                self.rows, self.parked = {}, ()
+                self.rows, self.parked, self.xmin_age = {}, (), None
             await asyncio.sleep(COUNT_EVERY_S)
 
     async def recover(self, provider: Provider) -> Recovered:

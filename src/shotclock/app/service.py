@@ -233,6 +233,7 @@ class Service:
                 overview.ledger_stopped,
                 lambda: self._memory.point,
                 overview.read_tenants,
+                lambda: self._ledgers.xmin_age,
             )
         )
         report = HostReport(settings, orchestrator.status, self._health.problems, self._health.refusals)

@@ -39,6 +39,7 @@ class ServiceFacts(Collector):
     ledger_stopped: whether the ledger can no longer be written, so that no job is paid for.
     blocking_point: the calls that fit into memory.
     tenants: what callers' paid jobs used.
+    xmin_age: of the oldest transaction of the ledger's database server, in transactions.
     """
 
     version: str
@@ -48,6 +49,7 @@ class ServiceFacts(Collector):
     ledger_stopped: Callable[[], bool | None] = read_nothing
     blocking_point: Callable[[], BlockingPoint | None] = read_nothing
     tenants: Callable[[], tuple[TenantUsage, ...]] = tuple
+    xmin_age: Callable[[], int | None] = read_nothing
 
     def collect(self) -> Iterable[Metric]:
         """See `prometheus_client`."""
@@ -85,6 +87,12 @@ class ServiceFacts(Collector):
         )
         if (has_stopped := self.ledger_stopped()) is not None:
             stopped.add_metric([], has_stopped)
+        xmin = GaugeMetricFamily(
+            "shotclock_ledger_xmin_age",
+            "Transactions since the oldest one that the ledger's server keeps rows for; absent with a file.",
+        )
+        if (age := self.xmin_age()) is not None:
+            xmin.add_metric([], age)
         fits = GaugeMetricFamily(
             "shotclock_memory_calls_limit",
             "Calls in progress that fit into memory, and which ends first; absent while none is known.",
@@ -92,7 +100,17 @@ class ServiceFacts(Collector):
         )
         if (point := self.blocking_point()) is not None:
             fits.add_metric([point.memory], point.calls)
-        return (build, certificate, limit, remaining, rows, stopped, fits, *show_tenants(self.tenants()))
+        return (
+            build,
+            certificate,
+            limit,
+            remaining,
+            rows,
+            stopped,
+            fits,
+            xmin,
+            *show_tenants(self.tenants()),
+        )
 
 
 def show_tenants(tenants: tuple[TenantUsage, ...]) -> Iterable[Metric]:

@@ -41,6 +41,9 @@ class LedgerPlace(Protocol):
     def read_longest_parked(self, most: int) -> tuple[JobRecord, ...]:
         """As many parked records as allowed, the longest-parked first."""
 
+    def read_xmin_age(self) -> int | None:
+        """How many transactions old the oldest one is that is still open; None of a file."""
+
     def read_accounts(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
         """The accounts of the jobs intended from one instant to before the other, the oldest first."""
 
@@ -94,6 +97,10 @@ class FilePlace:
     def read_longest_parked(self, most: int) -> tuple[JobRecord, ...]:
         """See `LedgerPlace.read_longest_parked`."""
         return ledger_file.read_longest_parked(self.path, most)
+
+    def read_xmin_age(self) -> int | None:
+        """See `LedgerPlace.read_xmin_age`."""
+        return None
 
     def read_accounts(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
         """See `LedgerPlace.read_accounts`."""

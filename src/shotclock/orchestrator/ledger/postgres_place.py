@@ -39,6 +39,15 @@ class PostgresPlace:
         with database.open_to_read(self._url) as connection:
             return database.read_longest_parked(connection, most)
 
+    def read_xmin_age(self) -> int | None:
+        """See `LedgerPlace.read_xmin_age`; of all databases of the server, replication included."""
+        with database.open_to_read(self._url) as connection:
+            ((age,),) = connection.execute(
+                "SELECT greatest((SELECT max(age(backend_xmin)) FROM pg_stat_activity), "
+                "(SELECT max(age(xmin)) FROM pg_replication_slots))"
+            ).fetchall()
+        return None if age is None else int(age)
+
     def read_accounts(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
         """See `LedgerPlace.read_accounts`."""
         with database.open_to_read(self._url) as connection:
