@@ -23,7 +23,7 @@ from shotclock.wire.tls import Insecure
 
 PATIENCE_S = 60.0
 """Of a caller: what comes back is never a matter of its deadline."""
-ROOM = 200_000
+ROOM = 300_000
 """Bytes a file may have: some dozens of jobs."""
 
 

@@ -185,7 +185,8 @@ class LedgerFactory:
                     adopted = await review_parked(parked, provider, time.time, grace_s=grace_s)
                 except LedgerError as error:
                     if self._shared is None:
-                        self._on_trouble(f"parked jobs are searched for again at the next start: {error}")
+                        # the journal reports that the ledger has stopped, once
+                        log.info("parked jobs are searched for again at the next start: %s", error)
                         return
                 else:
                     group.create_task(self.collect(provider, adopted))
