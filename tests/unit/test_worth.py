@@ -9,8 +9,10 @@ import pytest
 
 import synthetic
 from sample_report import run
+from shotclock.bench.judge.amdahl import choose_hint
 from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.judge.worth import add_worth, find_worth
+from shotclock.bench.judge.worth_sentences import worth_sentences
 from shotclock.bench.record.rows import table
 from shotclock.bench.schema import Summary
 from shotclock.bench.verify.findings import check_worth
@@ -58,6 +60,32 @@ def test_a_finding_that_the_rows_do_not_give_is_a_fault() -> None:
     changed = summary.amdahl | {"hybrid-colocated": ceiling.model_copy(update={"share": ceiling.share / 2})}
     faults = list(check_worth(steps, summary.model_copy(update={"amdahl": changed})))
     assert ["findings.amdahl.hybrid-colocated.share" in str(fault) for fault in faults] == [True]
+
+
+def test_a_wait_that_is_most_of_the_time_has_a_hint() -> None:
+    assert [choose_hint(share, 1.0) for share in (0.0, 0.5, 0.51, 1.0)] == ["", "", "overlap", "overlap"]
+    assert [choose_hint(0.9, wait_s) for wait_s in (59.0, 60.0, 3_600.0)] == ["overlap", "yield", "yield"]
+    assert choose_hint(0.1, 3_600.0) == ""
+
+
+def test_the_hint_is_in_the_summary_and_in_its_sentence() -> None:
+    arm = "hybrid-colocated"
+    steps, summary = run()
+    ceiling = summary.amdahl[arm]
+    assert ceiling.hint == choose_hint(ceiling.share, ceiling.blocked_s / summary.arms[arm].calls)
+    assert ceiling.hint != "yield"
+
+    def change(hint: str | None) -> Summary:
+        changed = summary.amdahl | {arm: ceiling.model_copy(update={"hint": hint})}
+        return summary.model_copy(update={"amdahl": changed})
+
+    texts = [sentence.text for sentence in worth_sentences(change("yield"))]
+    assert any(
+        text.startswith(f"{arm}: calls block") and "give the allocation back" in text for text in texts
+    )
+    (fault,) = check_worth(steps, change("yield"))
+    assert f"findings.amdahl.{arm}.hint" in str(fault)
+    assert list(check_worth(steps, change(None))) == []  # a summary of an earlier version
 
 
 def test_throughput_counts_the_arms_own_time() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -115,12 +115,15 @@ class Ceiling(Frozen):
     blocked_s: blocked by calls, seconds
     share: blocked_s ÷ total_s
     at_most: the training's speed-up if calls took no time; None if all the time is blocked
+    hint: what to do where waiting is most of it: "overlap" training and calls, or "yield", give the
+        allocation back meanwhile; "" otherwise; None in older summaries
     """
 
     total_s: float
     blocked_s: float
     share: float
     at_most: float | None
+    hint: Literal["", "overlap", "yield"] | None = None
 
 
 class Throughput(Frozen):

@@ -7,6 +7,13 @@ from shotclock.bench.numbers import money, number, percent, span
 from shotclock.bench.schema import Sentence, Summary
 from shotclock.domain.stages import Stage
 
+HINTS = {
+    "": "",
+    "overlap": '; waiting is most of it, which `mode = "overlap"` spends on training',
+    "yield": "; waiting is most of it, and long enough to give the allocation back during a call",
+}
+"""By `Ceiling.hint`."""
+
 
 def worth_sentences(summary: Summary) -> list[Sentence]:
     """Break-even and Amdahl's ceiling of each arm for which they were found."""
@@ -19,7 +26,8 @@ def worth_sentences(summary: Summary) -> list[Sentence]:
     for arm, ceiling in summary.amdahl.items():
         bound = "without bound" if ceiling.at_most is None else f"by {number(ceiling.at_most)}× at most"
         share = percent(ceiling.share)
-        text = f"{arm}: calls block {share} of its time, so faster calls speed it up {bound}."
+        hint = HINTS[ceiling.hint or ""]
+        text = f"{arm}: calls block {share} of its time, so faster calls speed it up {bound}{hint}."
         figures = (f"{arm}.added_latency", f"{arm}.{Stage.TOTAL_ITERATION_TIME}")
         sentences.append(Sentence(text=text, figures=figures))
     return sentences

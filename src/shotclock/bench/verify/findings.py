@@ -45,10 +45,20 @@ def check_worth(rows: list[StepRow], summary: Summary) -> Iterator[Contradiction
     """Findings about time, loss and money that do not follow from the rows; schema 1 has none."""
     if summary.schema_number == 1:
         return
-    recomputed = add_worth(summary, table(rows))
+    recomputed = _omit_hints(add_worth(summary, table(rows)), summary)
     for key in find_worth(summary, table(rows)):
         written, expected = ({key: each.model_dump()[key]} for each in (summary, recomputed))
         yield from disagreements(SUMMARY, written, expected, "findings")
+
+
+def _omit_hints(recomputed: Summary, written: Summary) -> Summary:
+    """Without the hints that an older summary lacks."""
+    old = {arm for arm, ceiling in written.amdahl.items() if ceiling.hint is None}
+    ceilings = {
+        arm: ceiling.model_copy(update={"hint": None}) if arm in old else ceiling
+        for arm, ceiling in recomputed.amdahl.items()
+    }
+    return recomputed.model_copy(update={"amdahl": ceilings})
 
 
 def _figures(arm: SanityArm) -> dict[str, object]:
