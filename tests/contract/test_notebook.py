@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -199,8 +200,9 @@ def test_budget_and_request_ids_arrive(dispatcher: ScriptedDispatcher) -> None:
     first, second = dispatcher.subproblems
     assert first.budget_ns == 200_000_000
     assert first.request_id != second.request_id
-    with pytest.raises(SettingsError, match="budget"):
-        shotclock.solve(make_networkx(), budget="soon")
+    for budget in ("soon", "200", "-1ms", 0, -1.0, math.nan, None, [1]):
+        with pytest.raises(SettingsError, match="budget: must be a positive time"):
+            shotclock.solve(make_networkx(), budget=budget)  # type: ignore[arg-type]
 
 
 def make_bell() -> QuantumCircuit:

@@ -186,7 +186,7 @@ class LedgerFactory:
                 except LedgerError as error:
                     if self._shared is None:
                         # the journal reports that the ledger has stopped, once
-                        log.info("parked jobs are searched for again at the next start: %s", error)
+                        log.debug("parked jobs are searched for again at the next start: %s", error)
                         return
                 else:
                     group.create_task(self.collect(provider, adopted))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from numbers import Real
 
 from shotclock.domain.errors import SettingsError
 
@@ -36,7 +37,7 @@ def read_budget_ns(budget: str | float) -> int:
         match = _BUDGET.fullmatch(budget)
         seconds = float(match[1]) * _UNITS[match[2]] if match else math.nan
     else:
-        seconds = float(budget)
+        seconds = float(budget) if isinstance(budget, Real) else math.nan
     if not 0.0 < seconds < 1e9:
         raise SettingsError(
             f'budget: must be a positive time such as "200ms", "2s" or seconds (got {budget!r})'
