@@ -30,12 +30,13 @@ def main() -> None:
     """Prints JSON or markdown; ends with 1 where a job was lost or paid for twice, or too many ran."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--minutes", type=float, default=math.inf, help="cause no fault later than that")
     parser.add_argument("--json", action="store_true", help="one object, metric → number")
     parser.add_argument("--page", type=Path, help="where the markdown goes; stdout without it")
     parser.add_argument("--seed", type=int, default=1)
     words = parser.parse_args()
     sys.path.insert(0, str(TESTS))
-    figures = soak(words.kills, words.seed)
+    figures = soak(words.kills, words.seed, 60.0 * words.minutes)
     text = json.dumps(figures, indent=2) if words.json else page(figures)
     if words.page is None:
         print(text)
@@ -45,15 +46,15 @@ def main() -> None:
         sys.exit(1)
 
 
-def soak(kills: int, seed: int) -> Figures:
-    """So many kills, and a tenth as many restarts, stops and cut links each."""
+def soak(kills: int, seed: int, limit_s: float) -> Figures:
+    """So many kills, and a tenth as many restarts, stops and cut links each, or fewer if time is up."""
     from killing import Verdict  # noqa: PLC0415 - the tests' folder is on the path only now
     from paid_provider import vendor  # noqa: PLC0415
     from postgres_cluster import run_cluster  # noqa: PLC0415
     from replica_faults import LANES_SHARED, LEASE_S, REPLICAS, Faults, run_replicas  # noqa: PLC0415
 
     others = max(1, kills // 10)
-    faults = Faults(kills, restarts=others, stops=others, cuts=others)
+    faults = Faults(kills, restarts=others, stops=others, cuts=others, limit_s=limit_s)
     with tempfile.TemporaryDirectory() as name, run_cluster() as cluster:
         folder = Path(name)
         with vendor(folder, seed, **SLOW) as account:
@@ -67,10 +68,10 @@ def soak(kills: int, seed: int) -> Figures:
     return {
         "replicas": REPLICAS,
         "lease_s": LEASE_S,
-        "kills": faults.kills,
-        "restarts": faults.restarts,
-        "stops": faults.stops,
-        "cut_links": faults.cuts,
+        "kills": story.caused["kill"] + 2 * story.caused["kill two"],
+        "restarts": story.caused["restart"],
+        "stops": story.caused["stop"],
+        "cut_links": story.caused["cut"],
         "calls": story.calls.endings.total(),
         "calls_done": story.calls.endings["Done"],
         "jobs_paid": len(verdict.paid),

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import random
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +30,8 @@ REPLICAS = 3
 LANES_SHARED = 3
 LEASE_S = 2.0
 POLL_S = 0.05
+STARTS = 3
+"""Of one replica, as systemd starts it again after exit code 3."""
 
 
 class DatabaseLink:
@@ -88,11 +92,18 @@ class Replica:
     is_ready: bool = False
 
     async def replace(self) -> None:
-        """The next process serves, once this returns."""
-        self.process = await ServiceProcess.start(self.config, lean=True, environment=self.environment)
-        self.process.go()
-        await self.process.wait_for_event("ready")
-        self.is_ready = True
+        """The next process serves, once this returns; one without its database is started again."""
+        for attempt in range(STARTS):
+            self.process = await ServiceProcess.start(self.config, lean=True, environment=self.environment)
+            self.process.go()
+            try:
+                await self.process.wait_for_event("ready")
+            except AssertionError as ended:
+                if "the ledger's database does not answer" not in str(ended) or attempt == STARTS - 1:
+                    raise
+            else:
+                self.is_ready = True
+                return
 
     def send(self, number: signal.Signals) -> None:
         assert self.process is not None
@@ -105,12 +116,16 @@ class Replica:
 
 @dataclass
 class Faults:
-    """How many kills, restarts of the server, stops past a lease, and links cut past a lease."""
+    """How many kills, restarts of the server, stops past a lease, and links cut past a lease.
+
+    limit_s: no fault is caused later than that.
+    """
 
     kills: int
     restarts: int
     stops: int = 0
     cuts: int = 0
+    limit_s: float = math.inf
 
 
 @dataclass
@@ -121,12 +136,14 @@ class Story:
     repeated: calls that were sent to another replica when theirs was lost.
     adoption_s: from each kill that left jobs open until another replica owned them all, seconds.
     codes: exit codes and stderr of the last processes.
+    caused: faults by name.
     """
 
     calls: Calls = field(default_factory=Calls)
     repeated: int = 0
     adoption_s: list[float] = field(default_factory=list)
     codes: list[tuple[int, str]] = field(default_factory=list)
+    caused: Counter[str] = field(default_factory=Counter)
 
 
 @contextlib.asynccontextmanager
@@ -178,7 +195,11 @@ async def run_replicas(
             placed = await connect_hosts([replica.target for replica in replicas], Insecure(), "round-robin")
             load = asyncio.create_task(call_repeatedly(placed, over, seed, story.calls))
             async with asyncio.TaskGroup() as aftermath:
+                until_s = asyncio.get_running_loop().time() + faults.limit_s
                 for fault in _order(faults, rng):
+                    if asyncio.get_running_loop().time() > until_s:
+                        break
+                    story.caused[fault] += 1
                     await _wait_busy(account)
                     await asyncio.sleep(rng.uniform(0.0, 0.3))
                     await _cause(fault, replicas, links, cluster, story, rng, aftermath)
