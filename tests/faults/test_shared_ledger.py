@@ -339,7 +339,7 @@ def test_a_mistake_is_one_line_without_a_password(postgres: Cluster, url: str, t
         connection.execute("ALTER ROLE reader SET synchronous_commit = off")
         assert "synchronous_commit is off" in fails(reader)
         connection.execute("UPDATE shotclock.schema_version SET version = 99")
-    assert "has schema 99, this version reads 1" in fails(url)
+    assert "has schema 99, this version reads 2" in fails(url)
 
 
 def test_without_the_driver_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
