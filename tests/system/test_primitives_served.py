@@ -122,6 +122,8 @@ class Killing(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
     def run(self, pubs: Any, *, precision: float | None = None) -> Any:
         self.calls += 1
         killer = Thread(target=self._kill) if self.calls == 3 else None
+        if killer is not None and precision is not None:
+            precision /= 4.0  # sixteen times the shots, so that the job still runs when its record was read
         job = self.inner.run(pubs, precision=precision)
         if killer is not None:
             killer.start()

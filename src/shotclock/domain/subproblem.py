@@ -121,8 +121,6 @@ class Subproblem:
         """Checks the other fields and converts each to Python's own type."""
         if type(self.offset) is not float:
             object.__setattr__(self, "offset", _convert_offset(self.offset))
-        if not math.isfinite(self.offset):
-            raise SubproblemError("offset", f"must be finite (got {self.offset})")
         for name in ("base_version", "budget_ns"):
             count = getattr(self, name)
             if type(count) is not int or not 0 <= count <= MAX_COUNT:
@@ -146,6 +144,8 @@ class Subproblem:
                 "linear": float(np.abs(self.linear).sum()),
                 "offset": abs(self.offset),
             }
+        if not math.isfinite(self.offset):
+            raise SubproblemError("offset", f"must be finite (got {self.offset})")
         reach = sum(sums.values())
         if reach > MAX_ENERGY:
             raise SubproblemError(

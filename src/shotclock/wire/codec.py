@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from shotclock.domain.accounting import HERE, Origin
 from shotclock.domain.circuit import CircuitSpec
 from shotclock.domain.errors import CircuitError, SubproblemError
-from shotclock.domain.flags import FlagReport, FlagState
+from shotclock.domain.flags import FLAGS, FlagReport, FlagState
 from shotclock.domain.outcome import Decision, Rejection
 from shotclock.domain.status import BreakerState, Drained, Phase, Status
 from shotclock.domain.subproblem import MAX_VARIABLES, Priority, Subproblem
@@ -229,7 +229,11 @@ def _decode_flags(message: pb.FlagReport) -> FlagReport:
         state = FlagState(message.state or FlagState.NONE)
     except ValueError:
         raise MalformedMessageError(f"flags.state: no such value ({message.state!r})") from None
-    return FlagReport(dict(message.settings), state, message.age_s, message.reason)
+    # a map of protobuf has no order; a newer service may have flags that this client does not know
+    known = [flag for flag in FLAGS if flag in message.settings]
+    names = [*known, *sorted(message.settings.keys() - set(known))]
+    settings = {name: message.settings[name] for name in names}
+    return FlagReport(settings, state, message.age_s, message.reason)
 
 
 def encode_drained(drained: Drained) -> pb.Drained:
