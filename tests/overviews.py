@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from shotclock.domain.accounting import MoneyLeft
 from shotclock.domain.flags import FlagReport, FlagState
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.overview import (
@@ -14,7 +15,6 @@ from shotclock.domain.overview import (
     ProviderFaultSeen,
     RecentCalls,
 )
-from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.status import BreakerState, Phase
 
 NOW = 1_796_000_000.0

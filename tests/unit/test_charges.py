@@ -16,8 +16,8 @@ from shotclock.bench.judge.verdict import verdict
 from shotclock.bench.record.arm_runs import parse
 from shotclock.bench.report.run import tables
 from shotclock.bench.schema import Cost, UnitPrices
+from shotclock.domain.accounting import NO_CHARGES, Charges
 from shotclock.domain.errors import FaultKind, ProviderError
-from shotclock.domain.ports import NO_CHARGES, Charges
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.workload import SharedWorkload, WorkloadPolicy
 from synthetic import SMALL, rows

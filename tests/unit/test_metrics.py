@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from shotclock.domain.accounting import MoneyLeft
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.canary import NO_CANARY, CanaryGroup, CanaryPhase, CanaryReport
 from shotclock.domain.outcome import REJECTION_LIMITS, Provenance, Rejection, Shed
-from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.stages import Stage
 from shotclock.domain.trace_context import TraceContext
 from shotclock.placement.error_bursts import BurstRules, BurstWatch

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from shotclock.domain.accounting import MoneyLeft
 from shotclock.domain.canary import CanaryPhase, CanaryReport
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.ledger import LedgerState
-from shotclock.domain.ports import MoneyLeft
 from shotclock.ops.export import FILES, RUNBOOKS, export, read_files
 from shotclock.placement.error_bursts import BurstRules, BurstWatch
 from shotclock.placement.figures.families import VersionChanges, list_families

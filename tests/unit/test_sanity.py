@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from sample_summary import Call, summary
+from shotclock.bench.analysis import SanityArm, SanityResult
 from shotclock.bench.judge.sanity import EXPECTED, sanity
-from shotclock.bench.schema import SanityArm, SanityResult
 from shotclock.emulator import profile as profiles
 
 COLOCATED, ONPREM, CLOUD = "hybrid-colocated", "hybrid-onprem-today", "hybrid-public-cloud"

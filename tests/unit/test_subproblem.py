@@ -11,6 +11,7 @@ import pytest
 from harness import random_subproblem
 from shotclock.circuits.angles import cold, parameters
 from shotclock.domain.errors import SubproblemError
+from shotclock.domain.outcome import incumbent
 from shotclock.domain.subproblem import MAX_ENERGY, Priority, Subproblem
 from shotclock.orchestrator import race
 from shotclock.solvers.exact import Exact
@@ -83,7 +84,7 @@ def test_every_scale_that_is_accepted_has_finite_answers(exponent: int) -> None:
     scale = math.ldexp(1.0, exponent)
     subproblem = Subproblem(base.quadratic * scale, base.linear * scale, base.offset * scale)
     answers = [
-        race.incumbent(subproblem),
+        incumbent(subproblem),
         *(race.classical(subproblem, solver) for solver in (Exact(), Greedy(), Tabu())),
     ]
     best = race.best(subproblem, tuple(answers))

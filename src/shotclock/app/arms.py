@@ -29,19 +29,11 @@ from shotclock.bench.record.arm_runs import BASELINE, HOSTS, HYBRID, Arm
 from shotclock.bench.record.drive import ArmLane
 from shotclock.bench.schema import Component, ProfileSummary
 from shotclock.domain import plugin
+from shotclock.domain.accounting import NO_CHARGES, Charges
 from shotclock.domain.budget import NS_PER_MS
 from shotclock.domain.errors import ProviderError, SettingsError
 from shotclock.domain.memory import MemoryLimit
-from shotclock.domain.ports import (
-    NO_CHARGES,
-    Charged,
-    Charges,
-    Dispatcher,
-    Kernel,
-    Provider,
-    Trainer,
-    Workload,
-)
+from shotclock.domain.ports import Charged, Dispatcher, Kernel, Provider, Trainer, Workload
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.subproblem import Subproblem
 from shotclock.emulator import profile as profiles

@@ -20,9 +20,9 @@ from shotclock.app.host import Host, WallHost, workers_policy
 from shotclock.app.placed import PlacedDispatcher, PlacementName, connect_hosts
 from shotclock.app.traces import open_tracer
 from shotclock.bench.numbers import number
-from shotclock.domain.accounting import Allocation
+from shotclock.domain.accounting import NO_CHARGES, Allocation, Charges, MoneyLeft
 from shotclock.domain.plural import count
-from shotclock.domain.ports import NO_CHARGES, Budgeted, Charged, Charges, CircuitCaller, MoneyLeft, Provider
+from shotclock.domain.ports import Budgeted, Charged, CircuitCaller, Provider
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.subproblem import Priority
 from shotclock.domain.trace import Tracer

@@ -38,9 +38,9 @@ from shotclock.bench.record.trace import write_trace
 from shotclock.bench.replication import Replication
 from shotclock.bench.report.run.page import write_report
 from shotclock.bench.schema import CIRCUITS, Summary
+from shotclock.domain.accounting import Charges
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import MachineError, SettingsError
-from shotclock.domain.ports import Charges
 from shotclock.emulator import profile as profiles
 from shotclock.settings import DEFAULT_ARMS, QUICK_LEAVES_OUT, ArmSettings, Settings, nearest
 from shotclock.solvers.control_ladder import controls, warm_controls

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 
 from shotclock import __version__
 from shotclock.app.spending import SpendingWatch
+from shotclock.domain.accounting import MoneyLeft
 from shotclock.domain.ledger import JobRecord
 from shotclock.domain.overview import CertificateDates, Overview, TenantUsage, extend
-from shotclock.domain.ports import Budgeted, MoneyLeft, Provider
+from shotclock.domain.ports import Budgeted, Provider
 from shotclock.domain.status import BreakerState, Status
 from shotclock.telemetry.events import EventLog
 from shotclock.telemetry.recent import WINDOW_S, RecentWindow

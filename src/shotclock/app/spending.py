@@ -7,10 +7,9 @@ import os
 import time
 from collections.abc import Iterator
 
-from shotclock.domain.accounting import MoneyRules, Spending
+from shotclock.domain.accounting import MoneyLeft, MoneyRules, Spending
 from shotclock.domain.errors import ShotclockError
 from shotclock.domain.overview import TenantUsage
-from shotclock.domain.ports import MoneyLeft
 from shotclock.orchestrator.ledger.accounts import find_day, sum_of_period
 from shotclock.orchestrator.ledger.places import LedgerPlace, is_shared
 from shotclock.settings import Settings

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
@@ -347,3 +348,49 @@ class Accelerators(KnownFigures):
     arms: dict[str, AroundCalls] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     blocking_point: FitSummary | None = None
+
+
+class SanityResult(StrEnum):
+    """A figure compared with the reference. EXPLAINED: outside the range because of its components."""
+
+    MET = "met"
+    EXPLAINED = "explained"
+    NOT_MET = "not met"
+    TOO_FEW = "too few samples"
+    NO_FIGURE = "no figure"
+
+
+class SanityFigure(Frozen):
+    """One statistic, milliseconds.
+
+    statistic: mean, p95 or p99
+    expected_ms: the reference range, with equal ends for a single number; None without one
+    measured_ms: this run's
+    result: the comparison
+    """
+
+    statistic: Literal["mean", "p95", "p99"]
+    expected_ms: tuple[float, float] | None
+    measured_ms: float | None
+    result: SanityResult
+
+
+class SanityArm(Frozen):
+    """An arm compared with the reference figures, and the components of its latency.
+
+    arm: its name
+    figure: the compared metric
+    figures: by statistic
+    components_ms: means per call, largest first, which add up to the mean
+    rests_on: the profile's numbers behind the largest component
+    tags: how many of the numbers behind the latency are published, measured and assumed
+    said: the comparison in words
+    """
+
+    arm: str
+    figure: str
+    figures: tuple[SanityFigure, ...]
+    components_ms: dict[str, float]
+    rests_on: tuple[str, ...]
+    tags: dict[str, int]
+    said: str

@@ -19,6 +19,7 @@ from shotclock.bench.analysis import (
     PairedSeeds,
     PreEvaluated,
     RepresentativeIteration,
+    SanityArm,
     Serving,
     Throughput,
 )
@@ -340,52 +341,6 @@ class ProfileSummary(Frozen):
     sanity_mean_ms: tuple[float, float] | None = None
     sanity_p95_ms: tuple[float, float] | None = None
     not_modelled: tuple[str, ...]
-
-
-class SanityResult(StrEnum):
-    """A figure compared with the reference. EXPLAINED: outside the range because of its components."""
-
-    MET = "met"
-    EXPLAINED = "explained"
-    NOT_MET = "not met"
-    TOO_FEW = "too few samples"
-    NO_FIGURE = "no figure"
-
-
-class SanityFigure(Frozen):
-    """One statistic, milliseconds.
-
-    statistic: mean, p95 or p99
-    expected_ms: the reference range, with equal ends for a single number; None without one
-    measured_ms: this run's
-    result: the comparison
-    """
-
-    statistic: Literal["mean", "p95", "p99"]
-    expected_ms: tuple[float, float] | None
-    measured_ms: float | None
-    result: SanityResult
-
-
-class SanityArm(Frozen):
-    """An arm compared with the reference figures, and the components of its latency.
-
-    arm: its name
-    figure: the compared metric
-    figures: by statistic
-    components_ms: means per call, largest first, which add up to the mean
-    rests_on: the profile's numbers behind the largest component
-    tags: how many of the numbers behind the latency are published, measured and assumed
-    said: the comparison in words
-    """
-
-    arm: str
-    figure: str
-    figures: tuple[SanityFigure, ...]
-    components_ms: dict[str, float]
-    rests_on: tuple[str, ...]
-    tags: dict[str, int]
-    said: str
 
 
 class State(StrEnum):

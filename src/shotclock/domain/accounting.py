@@ -218,3 +218,40 @@ class AccountEntry:
         """What counts against budget and quotas: the usage, the estimate until it is known."""
         known_s = self.used_s if self.used_s is not None else self.account.estimate_s
         return known_s or 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Charges:
+    """What a provider's jobs and sessions cost, as its vendor determines after the samples, QPU seconds.
+
+    abandoned: jobs that were accepted and never returned samples.
+    abandoned_s: the known part of what those consumed, seconds.
+    abandoned_untold: abandoned jobs whose consumption is unknown.
+    sessions: sessions whose usage was reported.
+    sessions_s: what those were charged from first job to end, seconds, jobs included.
+    sessions_untold: sessions whose usage was not reported.
+    settled: jobs that returned samples and whose usage is final.
+    settled_s: what those were charged, seconds. Their executions were collected before, so that it is not
+        an additional cost.
+    """
+
+    abandoned: int = 0
+    abandoned_s: float = 0.0
+    abandoned_untold: int = 0
+    sessions: int = 0
+    sessions_s: float = 0.0
+    sessions_untold: int = 0
+    settled: int = 0
+    settled_s: float = 0.0
+
+
+NO_CHARGES = Charges()
+
+
+@dataclass(frozen=True, slots=True)
+class MoneyLeft:
+    """A spending cap and what is left of it after known and reserved usage, in a currency."""
+
+    limit: float
+    remaining: float
+    currency: str

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from shotclock.domain.circuit import NOT_SIMULATED, Samples, Simulation
 from shotclock.domain.flags import FLAG_LIMITS
 from shotclock.domain.stages import StageTiming
-from shotclock.domain.subproblem import Bits
+from shotclock.domain.subproblem import Bits, Subproblem
 
 
 class Winner(StrEnum):
@@ -33,6 +35,12 @@ class Answer:
     energy: float
     winner: Winner
     solver: str
+
+
+def incumbent(subproblem: Subproblem) -> Answer:
+    """Changing nothing: all bits zero."""
+    bits = np.zeros(subproblem.n, dtype=np.uint8)
+    return Answer(bits, subproblem.offset, Winner.INCUMBENT, "incumbent")
 
 
 REMAINING_BUDGET, SHOTS_TO_FIT = "remaining_budget", "shots_to_fit"

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from shotclock.domain.accounting import MoneyLeft
 from shotclock.domain.ledger import JobRecord
-from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.status import Status
 
 

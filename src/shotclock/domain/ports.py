@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ParamSpec, Protocol, TypeVar, runtime_checkable
 
-from shotclock.domain.accounting import JobUsage
+from shotclock.domain.accounting import Charges, JobUsage, MoneyLeft
 from shotclock.domain.canary import CanaryReport, CanaryRequest
 from shotclock.domain.circuit import CircuitSpec, DeviceCircuit, Pub, Samples
 from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints, Deliver
@@ -310,43 +310,6 @@ class Provider(Protocol):
 
     async def close(self) -> None:
         """Closes what costs while it is open: sessions, connections. No call follows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Charges:
-    """What a provider's jobs and sessions cost, as its vendor determines after the samples, QPU seconds.
-
-    abandoned: jobs that were accepted and never returned samples.
-    abandoned_s: the known part of what those consumed, seconds.
-    abandoned_untold: abandoned jobs whose consumption is unknown.
-    sessions: sessions whose usage was reported.
-    sessions_s: what those were charged from first job to end, seconds, jobs included.
-    sessions_untold: sessions whose usage was not reported.
-    settled: jobs that returned samples and whose usage is final.
-    settled_s: what those were charged, seconds. Their executions were collected before, so that it is not
-        an additional cost.
-    """
-
-    abandoned: int = 0
-    abandoned_s: float = 0.0
-    abandoned_untold: int = 0
-    sessions: int = 0
-    sessions_s: float = 0.0
-    sessions_untold: int = 0
-    settled: int = 0
-    settled_s: float = 0.0
-
-
-NO_CHARGES = Charges()
-
-
-@dataclass(frozen=True, slots=True)
-class MoneyLeft:
-    """A spending cap and what is left of it after known and reserved usage, in a currency."""
-
-    limit: float
-    remaining: float
-    currency: str
 
 
 @runtime_checkable

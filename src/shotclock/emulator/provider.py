@@ -14,9 +14,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from shotclock.domain.accounting import Charges
 from shotclock.domain.circuit import Bound, DeviceCircuit, QaoaParameters, Samples
 from shotclock.domain.errors import FaultKind, ProviderError, SettingsError
-from shotclock.domain.ports import Accepted, Charges, Clock, Execution, Job, Offload, ProviderLimits
+from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.emulator.device import DeviceFacts, check_rep_delay
 from shotclock.emulator.figures import Named
 from shotclock.emulator.profile import Omission, Profile, Sanity

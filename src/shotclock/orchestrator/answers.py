@@ -22,13 +22,14 @@ from shotclock.domain.outcome import (
     ProviderFault,
     Shed,
     end_without_answer,
+    incumbent,
 )
 from shotclock.domain.ports import Clock, Offload, ProviderLimits, Solver, Synthesizer
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.orchestrator.call import CallProgress, Sampled
 from shotclock.orchestrator.health.latency import FallbackTime
-from shotclock.orchestrator.race import best, classical, incumbent
+from shotclock.orchestrator.race import best, classical
 
 SOLVED_IN_PLACE = 16
 """Up to this many variables, solving takes less time than handing it to another thread."""

@@ -13,13 +13,14 @@ from shotclock.domain.outcome import (
     Provenance,
     Rejection,
     Shed,
+    incumbent,
 )
 from shotclock.domain.ports import Clock, Solver
 from shotclock.domain.recorders import Recorder
 from shotclock.domain.stages import Stage, StageTiming
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch, solve_each
-from shotclock.orchestrator.race import best, classical, incumbent
+from shotclock.orchestrator.race import best, classical
 
 
 class ClassicalDispatcher:

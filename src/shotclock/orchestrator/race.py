@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from shotclock.domain.outcome import Answer, Winner
 from shotclock.domain.ports import Solver
 from shotclock.domain.subproblem import Subproblem
-
-
-def incumbent(subproblem: Subproblem) -> Answer:
-    """Changing nothing: all bits zero."""
-    bits = np.zeros(subproblem.n, dtype=np.uint8)
-    return Answer(bits, subproblem.offset, Winner.INCUMBENT, "incumbent")
 
 
 def classical(subproblem: Subproblem, solver: Solver) -> Answer:

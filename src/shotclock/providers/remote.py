@@ -17,19 +17,11 @@ from typing import Generic, ParamSpec, Protocol, TypeVar
 
 from qiskit import QuantumCircuit
 
+from shotclock.domain.accounting import Charges, MoneyLeft
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import Pub, Samples
 from shotclock.domain.errors import FaultKind, JobEndedError, ProviderError
-from shotclock.domain.ports import (
-    Accepted,
-    Charges,
-    Clock,
-    Execution,
-    Job,
-    MoneyLeft,
-    Offload,
-    ProviderLimits,
-)
+from shotclock.domain.ports import Accepted, Clock, Execution, Job, Offload, ProviderLimits
 from shotclock.providers.client import (
     Client,
     DeviceLimits,

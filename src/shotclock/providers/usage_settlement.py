@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Generic
 
-from shotclock.domain.ports import Charges
+from shotclock.domain.accounting import Charges
 from shotclock.providers.client import J, JobMetrics, L
 from shotclock.providers.polling import Cadence
 from shotclock.providers.submitted_job import SubmittedJob

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shotclock.domain.accounting import MoneyLeft
 from shotclock.domain.flags import FlagReport, FlagState
 from shotclock.domain.ledger import LedgerState
 from shotclock.domain.overview import Overview, RecentCalls
 from shotclock.domain.plural import count
-from shotclock.domain.ports import MoneyLeft
 from shotclock.domain.status import BreakerState, Phase
 from shotclock.telemetry.amounts import show_counts, show_span
 from shotclock.telemetry.logs import DECIDED_LIMITS

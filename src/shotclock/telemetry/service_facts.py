@@ -11,9 +11,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from shotclock.domain.accounting import MoneyLeft
 from shotclock.domain.memory import BlockingPoint
 from shotclock.domain.overview import TenantUsage
-from shotclock.domain.ports import MoneyLeft
 from shotclock.telemetry.families import Metrics
 
 LAG_INTERVAL_S = 0.1

@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 import grpc
-import numpy as np
 
 from shotclock.domain.accounting import NO_ALLOCATION, Allocation, Origin
 from shotclock.domain.budget import NS_PER_S
@@ -29,8 +28,8 @@ from shotclock.domain.outcome import (
     Outcome,
     Provenance,
     ProviderFault,
-    Winner,
     end_without_answer,
+    incumbent,
 )
 from shotclock.domain.recorders import ClientRecorder, DamagedMessage
 from shotclock.domain.subproblem import Subproblem
@@ -478,7 +477,7 @@ class GrpcDispatcher:
             async with asyncio.timeout_at(until):
                 return await asyncio.get_running_loop().run_in_executor(self._threads, fallback, subproblem)
         except TimeoutError:
-            return _incumbent(subproblem)
+            return incumbent(subproblem)
 
     def _unusable(self, error: Exception) -> ProviderFault:
         # the call was accepted, and perhaps paid for: its answer is lost, and it is not solved again
@@ -486,11 +485,6 @@ class GrpcDispatcher:
 
     def _nobody(self, base_version: int) -> Provenance:
         return Provenance(self._channels.target, emulated=False, base_version=base_version)
-
-
-def _incumbent(subproblem: Subproblem) -> Answer:
-    bits = np.zeros(subproblem.n, dtype=np.uint8)
-    return Answer(bits, subproblem.offset, Winner.INCUMBENT, "incumbent")
 
 
 def _find_due(until_ns: Mapping[int, int]) -> list[int]:

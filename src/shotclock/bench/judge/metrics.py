@@ -10,8 +10,8 @@ from shotclock.bench.record.arm_runs import BASELINE, CLASSES, PARTS, Arm
 from shotclock.bench.record.rows import CallRow, StepRow
 from shotclock.bench.schema import TOO_FEW, Cost, Latency, Loss, Ratio, UnitPrices
 from shotclock.bench.stats.statistics import QUANTILES, Sample, estimate_paired_interval, percentile, ratio
+from shotclock.domain.accounting import NO_CHARGES, Charges
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
-from shotclock.domain.ports import NO_CHARGES, Charges
 from shotclock.domain.stages import Stage
 
 

@@ -29,7 +29,7 @@ from shotclock.bench.replication import (
     Spread,
 )
 from shotclock.bench.stats.statistics import estimate_paired_interval
-from shotclock.domain.ports import Charges
+from shotclock.domain.accounting import Charges
 
 HOST = "host"
 """The fact of a machine in which hosts of one kind differ."""

@@ -5,19 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from shotclock.bench.analysis import SanityArm, SanityFigure, SanityResult
 from shotclock.bench.numbers import ms
 from shotclock.bench.record.arm_runs import BASELINE, HYBRID
-from shotclock.bench.schema import (
-    ArmSummary,
-    Component,
-    Latency,
-    Percentile,
-    ProfileSummary,
-    SanityArm,
-    SanityFigure,
-    SanityResult,
-    Summary,
-)
+from shotclock.bench.schema import ArmSummary, Component, Latency, Percentile, ProfileSummary, Summary
 from shotclock.domain.stages import Stage
 
 Statistic = Literal["mean", "p95", "p99"]

@@ -33,11 +33,11 @@ from shotclock.bench.schema import (
     Summary,
     Verdict,
 )
+from shotclock.domain.accounting import NO_CHARGES, Charges
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.circuit import find_worst
 from shotclock.domain.host_figures import AcceleratorFacts
 from shotclock.domain.memory import BlockingPoint
-from shotclock.domain.ports import NO_CHARGES, Charges
 
 
 @dataclass(frozen=True, slots=True)

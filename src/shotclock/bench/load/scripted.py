@@ -11,14 +11,13 @@ import numpy as np
 from shotclock.domain.circuit import CircuitSpec, Samples
 from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.outcome import (
-    Answer,
     CircuitOutcome,
     Decision,
     Done,
     Executed,
     Outcome,
     Provenance,
-    Winner,
+    incumbent,
 )
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.subproblem_batch import DeliverOutcome, SubproblemBatch, solve_each
@@ -30,7 +29,7 @@ def done(subproblem: Subproblem) -> Outcome:
     """Samples in time, all of them zeros."""
     bits = np.zeros(subproblem.n, np.uint8)
     samples = Samples(bits[None, :], np.array([64]))
-    return Done(Answer(bits, subproblem.offset, Winner.INCUMBENT, "incumbent"), samples, None, MADE_UP)
+    return Done(incumbent(subproblem), samples, None, MADE_UP)
 
 
 @dataclass

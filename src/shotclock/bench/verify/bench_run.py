@@ -33,9 +33,9 @@ from shotclock.bench.verify.origin import check_origin
 from shotclock.bench.verify.page import EMULATED, check_charts, check_page
 from shotclock.bench.verify.samples import check_samples
 from shotclock.domain import documents, encoding, files
+from shotclock.domain.accounting import Charges
 from shotclock.domain.circuit import find_worst
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.ports import Charges
 
 FILES = (
     "summary.json",

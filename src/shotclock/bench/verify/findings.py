@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from shotclock.bench.analysis import SanityArm
 from shotclock.bench.judge.checklist import TITLES
 from shotclock.bench.judge.summarise import judge_summary
 from shotclock.bench.judge.worth import add_worth, find_worth
 from shotclock.bench.record.rows import StepRow, table
-from shotclock.bench.schema import ArmSummary, CurvePoint, SanityArm, Summary
+from shotclock.bench.schema import ArmSummary, CurvePoint, Summary
 from shotclock.bench.verify.contradictions import Contradiction, disagreements
 
 SUMMARY = "summary.json"

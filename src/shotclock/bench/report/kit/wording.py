@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
+from shotclock.bench.analysis import SanityFigure, SanityResult
 from shotclock.bench.numbers import NOTHING, money, ms, number, percent, percent_range, span
 from shotclock.bench.record.arm_runs import CLASSES
 from shotclock.bench.schema import (
@@ -16,8 +17,6 @@ from shotclock.bench.schema import (
     Percentile,
     Ratio,
     Result,
-    SanityFigure,
-    SanityResult,
     State,
     Summary,
 )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from shotclock.bench.analysis import SanityArm, SanityFigure, SanityResult
 from shotclock.bench.numbers import NOTHING, ms
 from shotclock.bench.report.kit.grid import Cell, Grid, Group, plain, row
 from shotclock.bench.report.kit.wording import SANITY, STATES, figure, format_expected, mark_arm, tags
-from shotclock.bench.schema import CurvePoint, SanityArm, SanityFigure, SanityResult, State, Summary
+from shotclock.bench.schema import CurvePoint, State, Summary
 
 _LOOKS = {
     SanityResult.MET: "pass",
