@@ -129,6 +129,8 @@ class RecordQueue(QueueHandler):
         if self._lost:
             lost, self._lost = self._lost, 0
             log.warning("%s lost: stderr was not read", count(lost, "log record"))
+            if self._lost:  # the notice found no place: the next one says it
+                self._lost = lost
 
 
 class RecordWriter(QueueListener):
