@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,6 +92,55 @@ def test_a_mask_names_uuids_once_and_only_where_it_is_asked_for(tmp_path: Path) 
     ran = CliRunner().invoke(topology, words)
     assert isinstance(ran.exception, MachineError)
     assert "0000:05:00.0: reports no UUID" in str(ran.exception)
+
+
+FOUR_DEVICES = """
+from types import SimpleNamespace
+AmdSmiInitFlags, AmdSmiMemoryType = SimpleNamespace(INIT_AMD_GPUS=2), None
+AmdSmiLibraryException = OSError
+amdsmi_init = amdsmi_shut_down = lambda *flags: None
+amdsmi_get_processor_handles = lambda: list(range(4))
+amdsmi_get_gpu_id = lambda handle: 0x74A1
+"""
+"""What Ray calls of AMD's library."""
+
+RAY_READS = """
+import os
+from ray._private.accelerators import get_accelerator_manager_for_resource
+from ray._private.resource_and_label_spec import ResourceAndLabelSpec
+spec = ResourceAndLabelSpec(1, None, 1, 1, {}, {})
+print(spec.resolve(is_head=True, node_ip_address="127.0.0.1").num_gpus)
+accelerators = get_accelerator_manager_for_resource("GPU")
+before = accelerators.get_current_process_visible_accelerator_ids()
+accelerators.set_current_process_visible_accelerator_ids(before[1:])
+print(os.environ["HIP_VISIBLE_DEVICES"])
+"""
+"""Ray's own code on a host of four devices: what a node offers, then what a worker of its second one gets."""
+
+
+def ask_ray(mask: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+    """With the mask in its environment."""
+    (folder / "amdsmi.py").write_text(FOUR_DEVICES)
+    variables = dict(line.split("=", 1) for line in mask.read_text().splitlines())
+    environment = {name: value for name, value in os.environ.items() if "VISIBLE_DEVICES" not in name}
+    environment |= {**variables, "PYTHONPATH": str(folder)}
+    return subprocess.run(
+        [sys.executable, "-c", RAY_READS], env=environment, capture_output=True, text=True, check=False
+    )
+
+
+def test_ray_divides_the_mask_that_is_for_it_and_refuses_the_other(tmp_path: Path) -> None:
+    root = build("mi300x-cpx", tmp_path / "tree")
+    masks = {}
+    for reader in ("ray", "programs"):
+        words = ["--root", str(root), "export", str(tmp_path / reader), "--mask-for", reader]
+        assert CliRunner().invoke(topology, words).exception is None
+        masks[reader] = tmp_path / reader / "visible-devices.env"
+    answer = ask_ray(masks["ray"], tmp_path)
+    assert answer.stdout.split() == ["2", "GPU-2251a0b0c0d0e001"], answer.stderr
+    refused = ask_ray(masks["programs"], tmp_path)
+    assert refused.returncode != 0
+    assert "Please use HIP_VISIBLE_DEVICES instead of ROCR_VISIBLE_DEVICES" in refused.stderr
 
 
 def test_racks_are_disjoint_roots() -> None:

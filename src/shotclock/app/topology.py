@@ -133,13 +133,18 @@ def _measure(settings: Settings) -> tuple[Rtt | Absent, str]:
 
 
 def write_labels(
-    settings: Settings, roots: Sequence[Path], folder: Path, rack: str, qpu_slots: int, *, mask: bool = False
+    settings: Settings,
+    roots: Sequence[Path],
+    folder: Path,
+    rack: str,
+    qpu_slots: int,
+    mask_for: labelling.MaskReader | None = None,
 ) -> list[Path]:
     """Writes the files for Ray, Kubernetes and Slurm; returns their paths; of several hosts, Slurm's.
 
-    mask: whether a visibility mask is written, too, of one host.
+    mask_for: who reads a visibility mask, which is written of one host; None writes none.
     """
-    if len(roots) > 1 and (rack or mask):
+    if len(roots) > 1 and (rack or mask_for):
         name = "--rack" if rack else "--mask"
         raise SettingsError(f"{name}: is of one host; leave it out with several --root")
     chosen = choose_roots(settings, roots)
@@ -153,8 +158,8 @@ def write_labels(
     if len(labels) == 1:
         (only,) = labels.values()
         contents = {**labelling.write_ray(only, qpu_slots), **labelling.write_kubernetes(only), **contents}
-    if mask:
-        contents |= labelling.write_mask(hosts[0].host)
+    if mask_for is not None:
+        contents |= labelling.write_mask(hosts[0].host, mask_for)
     try:
         files.make_folder(folder)
         for name, content in contents.items():

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 from shutil import get_terminal_size
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -121,6 +121,13 @@ def export_labels(
         bool,
         typer.Option("--mask", help="A visibility mask by UUID, too: only where no scheduler sets one."),
     ] = False,
+    mask_for: Annotated[
+        Literal["programs", "ray"] | None,
+        typer.Option(
+            "--mask-for",
+            help="Who reads it: programs, as with --mask, or `ray start`.",
+        ),
+    ] = None,
     config: Config = None,
 ) -> None:
     """Write this host's placement facts for Ray, Kubernetes and Slurm; of several --root, for Slurm."""
@@ -129,7 +136,8 @@ def export_labels(
     from shotclock.settings import load  # noqa: PLC0415
 
     settings = load(config or parent["config"], {})
-    for file in write_labels(settings, _roots(parent), folder, rack, qpu_slots, mask=mask):
+    reader = mask_for or ("programs" if mask else None)
+    for file in write_labels(settings, _roots(parent), folder, rack, qpu_slots, reader):
         typer.echo(file)
 
 

@@ -6,11 +6,15 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from shotclock.domain.errors import MachineError
 from shotclock.placement.fabrics.ualink import UALink
 from shotclock.placement.topology import Host
 from shotclock.placement.values import Absent
+
+MaskReader = Literal["programs", "ray"]
+"""Who reads a visibility mask: programs without a scheduler, or `ray start`."""
 
 PREFIX = "shotclock/"
 QPU_RESOURCE = "qpu"
@@ -46,31 +50,38 @@ def list_labels(host: Host, endpoint: str = "") -> dict[str, str]:
 def write_ray(labels: Mapping[str, str], qpu_slots: int) -> dict[str, str]:
     """File → content: `ray start --labels-file=…` takes the one, `--resources="$(cat …)"` the other.
 
-    No visibility mask is written: Ray sets that of each worker, and two layers that do leave no device.
+    No visibility mask is written: Ray sets that of each worker (`write_mask` has one for Ray itself).
     """
     resources = {RAY_QPU_RESOURCE: qpu_slots} if PREFIX + "qpu" in labels else {}
     lines = [f"{key}: {json.dumps(value)}" for key, value in sorted(labels.items())]
     return {"ray-labels.yaml": "\n".join([*lines, ""]), "ray-resources.json": json.dumps(resources) + "\n"}
 
 
-MASKS = {"AMD": "ROCR_VISIBLE_DEVICES", "NVIDIA": "CUDA_VISIBLE_DEVICES"}
-"""One variable for each vendor: HIP_VISIBLE_DEVICES counts within what ROCR_VISIBLE_DEVICES leaves."""
+MASKS: dict[MaskReader, dict[str, str]] = {
+    "programs": {"AMD": "ROCR_VISIBLE_DEVICES", "NVIDIA": "CUDA_VISIBLE_DEVICES"},
+    "ray": {"AMD": "HIP_VISIBLE_DEVICES", "NVIDIA": "CUDA_VISIBLE_DEVICES"},
+}
+"""One variable for each vendor: HIP_VISIBLE_DEVICES counts within what ROCR_VISIBLE_DEVICES leaves.
+
+ROCr's is AMD's recommendation on Linux. Ray refuses it alone, and divides HIP's among its workers entry by
+entry, UUIDs too: ray/_private/accelerators/amd_gpu.py.
+"""
 
 
-def write_mask(host: Host) -> dict[str, str]:
+def write_mask(host: Host, reader: MaskReader) -> dict[str, str]:
     """File → content: an environment file that makes all devices visible, by UUID, as numbers may change.
 
-    For hosts without a scheduler. Raises MachineError where a device reports no UUID.
+    Raises MachineError where a device reports no UUID.
     """
     uuids: dict[str, list[str]] = {}
     for device in host.devices:
         if isinstance(device.uuid, Absent):
             raise MachineError(
                 f"{device.address}: reports no UUID ({device.uuid.because}), and a mask by number may name "
-                f"another device after a reboot; leave --mask out"
+                f"another device after a reboot; leave the mask out"
             )
         uuids.setdefault(device.vendor, []).append(device.uuid)
-    lines = [f"{MASKS[vendor]}={','.join(listed)}" for vendor, listed in sorted(uuids.items())]
+    lines = [f"{MASKS[reader][vendor]}={','.join(listed)}" for vendor, listed in sorted(uuids.items())]
     return {"visible-devices.env": "\n".join([*lines, ""])}
 
 
