@@ -30,7 +30,7 @@ from shotclock.wire.client import GrpcDispatcher
 from shotclock.wire.codec import decode_subproblem, encode_subproblem
 from shotclock.wire.outcomes import decode_outcome, encode_outcome
 from shotclock.wire.payload import parse
-from shotclock.wire.service import DEFAULT_LIMITS
+from shotclock.wire.service_limits import DEFAULT_LIMITS
 from shotclock.wire.tls import ClientTls, ServerTls, client_credentials, server_credentials
 from shotclock.wire.v1 import shotclock_pb2 as pb
 

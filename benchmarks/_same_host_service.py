@@ -39,7 +39,8 @@ from shotclock.wire.authorization import Policy
 from shotclock.wire.certificates import LiveIdentity, TlsFiles
 from shotclock.wire.channels import ChannelLimits, Channels, connect
 from shotclock.wire.client import GrpcDispatcher
-from shotclock.wire.service import DEFAULT_LIMITS, Service
+from shotclock.wire.service import Service
+from shotclock.wire.service_limits import DEFAULT_LIMITS
 from shotclock.wire.tls import ClientTls, ServerTls, client_credentials
 
 WAYS = ("gRPC, mTLS over loopback", "gRPC, Unix socket", "frames, Unix socket", "shared memory")

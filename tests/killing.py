@@ -18,8 +18,9 @@ from paid_provider import PORT, ProviderAccount
 from served import ServiceProcess, free_port
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ledger import TERMINAL, JobRecord, LedgerState
-from shotclock.domain.outcome import Decision, Done
+from shotclock.domain.outcome import Decision, Done, Outcome
 from shotclock.domain.ports import Dispatcher
+from shotclock.domain.subproblem_batch import SubproblemBatch
 from shotclock.orchestrator.ledger.places import find_place
 from shotclock.orchestrator.ledger.transitions import Transition
 from shotclock.wire.channels import ChannelLimits, connect
@@ -170,8 +171,13 @@ async def run_callers(target: str, over: asyncio.Event, seed: int, calls: Calls)
     await channels.close()
 
 
-async def call_repeatedly(dispatcher: Dispatcher, over: asyncio.Event, seed: int, calls: Calls) -> None:
-    """CALLERS clients, each with one call after the other, until it is over; each call ends by itself."""
+async def call_repeatedly(
+    dispatcher: Dispatcher, over: asyncio.Event, seed: int, calls: Calls, *, pairs: int = 0
+) -> None:
+    """CALLERS clients, each with one call after the other, until it is over; each call ends by itself.
+
+    pairs: so many of the clients ask in batches of two.
+    """
     rng = random.Random(seed)
     loop = asyncio.get_running_loop()
 
@@ -182,13 +188,20 @@ async def call_repeatedly(dispatcher: Dispatcher, over: asyncio.Event, seed: int
         count = 0
         while not over.is_set():
             count += 1
-            name, began = f"{number}-{count}", loop.time()
+            began = loop.time()
+            names = [f"{number}-{count}-{part}" for part in range(1 + (number < pairs))]
+            asked = [replace(subproblem, request_id=name) for name in names]
+            outcomes: dict[int, Outcome] = {}
             async with asyncio.timeout(BUDGET_S + GRACE_S):
-                outcome = await dispatcher.solve(replace(subproblem, request_id=name))
-            calls.endings[type(outcome).__name__] += 1
+                if len(asked) > 1:
+                    await dispatcher.solve_batch(SubproblemBatch(tuple(asked)), outcomes.__setitem__)
+                else:
+                    outcomes[0] = await dispatcher.solve(asked[0])
             calls.latest_s = max(calls.latest_s, loop.time() - began - BUDGET_S)
-            if isinstance(outcome, Done) and rng.random() < 0.7:
-                await dispatcher.record_decision(name, rng.choice((Decision.APPLIED, Decision.DROPPED)))
+            for name, (_, outcome) in zip(names, sorted(outcomes.items()), strict=True):
+                calls.endings[type(outcome).__name__] += 1
+                if isinstance(outcome, Done) and rng.random() < 0.7:
+                    await dispatcher.record_decision(name, rng.choice((Decision.APPLIED, Decision.DROPPED)))
             await asyncio.sleep(PAUSE_S if isinstance(outcome, Done) else IDLE_S)
 
     async with asyncio.TaskGroup() as group:

@@ -39,7 +39,7 @@ from shotclock.wire.channels import Channels, connect
 from shotclock.wire.client import Fallback, GrpcDispatcher
 from shotclock.wire.operations import GrpcOperations
 from shotclock.wire.server import ConnectionLimits, Server, serve
-from shotclock.wire.service import ServiceLimits
+from shotclock.wire.service_limits import ServiceLimits
 from shotclock.wire.tls import ClientTls, ServerTls, client_credentials
 
 POLICY = Policy.of(trainers=frozenset({TRAINER}), operators=frozenset({OPERATOR}), probes=frozenset({PROBE}))
@@ -77,6 +77,7 @@ async def execute(spec: CircuitSpec) -> CircuitOutcome:
 class ScriptedDispatcher:
     """Implements Dispatcher: answers as `solves` and `executes` say, and remembers what it was asked.
 
+    answers_first_point_alone: of a batch that was not sent elsewhere before.
     began and cancelled can be acquired once a call that came or was given up.
     """
 
@@ -86,6 +87,7 @@ class ScriptedDispatcher:
     circuits: list[CircuitSpec] = field(default_factory=list)
     batches: list[CircuitBatch] = field(default_factory=list)
     decisions: list[tuple[str, Decision]] = field(default_factory=list)
+    answers_first_point_alone: bool = False
     solved: int = 0
     began: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     cancelled: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
@@ -109,8 +111,11 @@ class ScriptedDispatcher:
 
     async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
         self.batches.append(batch)
+        deliver = batch.deliver_unanswered(deliver)
         shots = [circuit.shots for circuit in batch.circuits for _ in circuit.points]
         for index, number in enumerate(shots):
+            if index and self.answers_first_point_alone and not batch.origin.repeats:
+                await asyncio.Event().wait()
             deliver(index, await execute(CircuitSpec("OPENQASM 3.0;", number)))
 
     async def record_decision(

@@ -30,6 +30,8 @@ REPLICAS = 3
 LANES_SHARED = 3
 LEASE_S = 2.0
 POLL_S = 0.05
+PAIRS = 2
+"""Clients that ask in batches of two."""
 STARTS = 3
 """Of one replica, as systemd starts it again after exit code 3."""
 
@@ -193,7 +195,7 @@ async def run_replicas(
         try:
             await asyncio.gather(*(replica.replace() for replica in replicas))
             placed = await connect_hosts([replica.target for replica in replicas], Insecure(), "round-robin")
-            load = asyncio.create_task(call_repeatedly(placed, over, seed, story.calls))
+            load = asyncio.create_task(call_repeatedly(placed, over, seed, story.calls, pairs=PAIRS))
             async with asyncio.TaskGroup() as aftermath:
                 until_s = asyncio.get_running_loop().time() + faults.limit_s
                 for fault in _order(faults, rng):

@@ -1,4 +1,4 @@
-"""Calls over several services: the shortest way is taken, a lost host is left, and no call is repeated."""
+"""Calls over several services: the shortest way is taken, and what a lost host had goes to another one."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 
-from mtls_loopback import ScriptedDispatcher, ScriptedOperations, make_subproblem
+from mtls_loopback import (
+    LONG_NS,
+    ScriptedDispatcher,
+    ScriptedOperations,
+    at_once,
+    make_subproblem,
+    never,
+)
 from shotclock.app.placed import PlacedDispatcher, PlacedHost, Placer, connect_hosts
 from shotclock.app.topology import View
 from shotclock.app.topology_document import make_document
 from shotclock.app.topology_hosts import ask_hosts
 from shotclock.app.topology_picture import draw
 from shotclock.app.topology_text import outline
+from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.domain.hosts import Endpoint, HostDescription, HostState, Rtt
-from shotclock.domain.outcome import Decision, Done, ProviderFault
+from shotclock.domain.outcome import CircuitOutcome, Decision, Done, Executed, Outcome, ProviderFault
 from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.subproblem_batch import SubproblemBatch
 from shotclock.placement.report import KINDS, write_report
@@ -239,6 +248,69 @@ def test_a_repeated_call_says_how_often_and_how_long_ago_it_was_sent_and_ends_af
                 (call("c"), ProviderFault("unusable answer"), 0),
             ):
                 assert await dispatcher.solve_again(again, cause, spent_ns) is None
+            await dispatcher.close()
+
+    asyncio.run(work())
+
+
+async def lose_the_called(
+    dispatcher: PlacedDispatcher, running: list[tuple[Server, ScriptedDispatcher]]
+) -> None:
+    """Stops the host that a call went to."""
+    (target,) = [name for name, calls in dispatcher.calls.items() if calls]
+    (server,) = [each for each, _ in running if target.endswith(f":{each.port}")]
+    await server.stop(0)
+
+
+def test_subproblems_of_a_batch_that_a_lost_host_had_not_answered_go_to_another_one() -> None:
+    async def answer_the_first(subproblem: Subproblem) -> Outcome:
+        is_answered = subproblem.request_id == "s0" or subproblem.origin.repeats
+        return await (at_once if is_answered else never)(subproblem)
+
+    async def work() -> None:
+        async with run_services(2) as running:
+            for _, scripted in running:
+                scripted.solves = answer_the_first
+            dispatcher = await connect_hosts([f"127.0.0.1:{each.port}" for each, _ in running], Insecure())
+            outcomes: dict[int, Outcome] = {}
+            batch = SubproblemBatch(tuple(call(f"s{number}") for number in range(4)))
+            solving = asyncio.create_task(dispatcher.solve_batch(batch, outcomes.__setitem__))
+            while not outcomes:  # noqa: ASYNC110 - a callback's
+                await asyncio.sleep(0.001)
+            await lose_the_called(dispatcher, running)
+            await solving
+            assert sorted(outcomes) == [0, 1, 2, 3]
+            assert all(isinstance(outcome, Done) for outcome in outcomes.values())
+            received = [each for _, scripted in running for each in scripted.subproblems]
+            assert sorted(each.request_id for each in received if each.origin.repeats) == ["s1", "s2", "s3"]
+            assert dispatcher.repeated == 3
+            await dispatcher.close()
+
+    asyncio.run(work())
+
+
+def test_points_of_a_batch_that_a_lost_host_had_not_answered_go_to_another_one() -> None:
+    async def work() -> None:
+        async with run_services(2) as running:
+            for _, scripted in running:
+                scripted.answers_first_point_alone = True
+            dispatcher = await connect_hosts([f"127.0.0.1:{each.port}" for each, _ in running], Insecure())
+            outcomes: dict[int, CircuitOutcome] = {}
+            points = CircuitPoints("OPENQASM 3.0;", 64, ("a",), np.zeros((4, 1)))
+            asking = asyncio.create_task(
+                dispatcher.execute_batch(CircuitBatch((points,), "b", LONG_NS), outcomes.__setitem__)
+            )
+            while not outcomes:  # noqa: ASYNC110 - a callback's
+                await asyncio.sleep(0.001)
+            await lose_the_called(dispatcher, running)
+            await asking
+            assert sorted(outcomes) == [0, 1, 2, 3]
+            assert all(isinstance(outcome, Executed) for outcome in outcomes.values())
+            received = [each for _, scripted in running for each in scripted.batches]
+            assert sorted((each.origin.repeats, sorted(each.answered)) for each in received) == [
+                (0, []),
+                (1, [0]),
+            ]
             await dispatcher.close()
 
     asyncio.run(work())

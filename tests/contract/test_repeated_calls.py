@@ -5,9 +5,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
+import numpy as np
+
 from harness import LoopClock
 from shotclock.domain.accounting import MoneyRules, Origin, TenantQuota
-from shotclock.domain.outcome import TENANT_QUOTA, Degraded, Done, Outcome, ProviderFault, Rejection
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints
+from shotclock.domain.outcome import (
+    TENANT_QUOTA,
+    CircuitOutcome,
+    Degraded,
+    Done,
+    Executed,
+    Outcome,
+    ProviderFault,
+    Rejection,
+)
 from shotclock.domain.ports import Accepted, Execution
 from shotclock.orchestrator.ledger.limits import SharedLimits
 from shotclock.orchestrator.ledger.memory import MemoryLedger
@@ -112,3 +125,31 @@ def test_a_caller_over_its_quota_leaves_the_job_to_the_others() -> None:
     assert over.cause.limit == TENANT_QUOTA
     assert isinstance(served, Done)
     assert served.provenance.sharers == 1
+
+
+def test_each_job_of_a_repeated_batch_answers_its_own_points_and_answered_ones_are_not_run() -> None:
+    origin = Origin(repeats=1, age_s=1.0)
+    circuits = tuple(CircuitPoints("x", shots, ("a",), np.zeros((3, 1))) for shots in (64, 32, 16))
+    batch = CircuitBatch(circuits, "b", 60 * NS_PER_S)
+
+    async def ask(system: System, batch: CircuitBatch) -> dict[int, CircuitOutcome]:
+        outcomes: dict[int, CircuitOutcome] = {}
+        await system.orchestrator.execute_batch(batch, outcomes.__setitem__)
+        return outcomes
+
+    async def work(system: System) -> None:
+        first = await ask(system, replace(batch, circuits=circuits[:2]))
+        assert system.provider.submits == 2
+        again = await ask(system, replace(batch, origin=origin, answered=frozenset({0, 1})))
+        assert system.provider.submits == 3  # of the last circuit, which nobody has paid for
+        assert sorted(again) == [2, 3, 4, 5, 6, 7, 8]
+        for index, outcome in again.items():
+            assert isinstance(outcome, Executed)
+            assert outcome.samples.shots == (64, 32, 16)[index // 3]
+            if index < 6:
+                assert outcome.provenance.job_id == first[index].provenance.job_id
+        last = await ask(system, replace(batch, origin=origin, answered=frozenset(range(9))))
+        assert not last
+        assert system.provider.submits == 3
+
+    simulate(make, work)

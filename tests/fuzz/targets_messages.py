@@ -71,7 +71,7 @@ def batch_answers(content: bytes) -> str:
         message = parse(pb.SubproblemOutcomes, content)
         for each in message.outcomes:
             _seal_samples(each.outcome.done.samples if each.outcome.HasField("done") else None)
-        numbered = subproblem_batches.read_answers(serialize(message), batch, range(4), 0, 1)
+        numbered = subproblem_batches.read_answers(serialize(message), batch, range(4), (), 0, 1)
     except ShotclockError as error:
         return _check_refusal(error)
     assert len({index for index, _ in numbered}) == len(numbered) <= 4

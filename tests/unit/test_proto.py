@@ -27,8 +27,8 @@ PINNED = {
     "CircuitSpec": "request_id openqasm3 qpy values shots budget_ns priority crc32c report resend "
     "message_crc32c",
     "CircuitPoints": "openqasm3 qpy shots names points values crc32c",
-    "CircuitBatch": "request_id circuits budget_ns priority report message_crc32c resend",
-    "SubproblemBatch": "subproblems report message_crc32c",
+    "CircuitBatch": "request_id circuits budget_ns priority report message_crc32c resend answered",
+    "SubproblemBatch": "subproblems report message_crc32c resend",
     "SubproblemOutcome": "index outcome",
     "SubproblemOutcomes": "outcomes message_crc32c",
     "PointOutcome": "index outcome message_crc32c",

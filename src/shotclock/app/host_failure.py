@@ -31,7 +31,7 @@ class FailingMemory:
     """A client's memory: while `is_failing`, flips a bit of every n-th message of a call.
 
     A request is changed after it was serialized, an answer before it is parsed, where TLS protects neither;
-    of a batch of circuits only the answers. The bit is one that the checksum covers.
+    of a batch only the answers. The bit is one that the checksum covers.
     """
 
     def __init__(self, every: int, seed: int = 0) -> None:
@@ -51,12 +51,13 @@ class FailingMemory:
                 return self.hold(await send(self.hold(serialize(request)), **details))
 
             lane.unary[method] = call
-        receive = lane.streams[methods.SUBMIT_CIRCUITS]
+        for method in (methods.SUBMIT_CIRCUITS, methods.SOLVE_BATCH):
+            receive = lane.streams[method]
 
-        def stream(request: Any, **details: Any) -> HeldAnswers:
-            return HeldAnswers(receive(request, **details), self.hold)
+            def stream(request: Any, *, receive: Any = receive, **details: Any) -> HeldAnswers:
+                return HeldAnswers(receive(request, **details), self.hold)
 
-        lane.streams[methods.SUBMIT_CIRCUITS] = stream
+            lane.streams[method] = stream
 
     def hold(self, data: bytes) -> bytes:
         """The bytes as they are read again."""

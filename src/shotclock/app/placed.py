@@ -170,8 +170,10 @@ class Placer:
 
 
 class PlacedDispatcher:
-    """Implements Dispatcher. A call whose host was lost goes to another one, see `wire.repeats`; a batch
-    does not.
+    """Implements Dispatcher. A call, or a batch, whose host was lost goes to another one, see `wire.repeats`.
+
+    A batch of circuits is sent again as a whole with the points that are answered; each subproblem that has
+    no answer is sent again as a call.
     """
 
     def __init__(
@@ -247,6 +249,17 @@ class PlacedDispatcher:
             return None
         host = self._leave(spec.request_id, str(cause))
         return await self._hosts[host].dispatcher.execute(repeated)
+
+    async def execute_batch_again(
+        self, batch: CircuitBatch, deliver: Deliver, cause: object, spent_ns: int
+    ) -> bool:
+        """See `Elsewhere.execute_batch_again`."""
+        repeated = repeat(batch, cause, spent_ns, len(self._hosts) - 1)
+        if repeated is None:
+            return False
+        host = self._leave(batch.request_id, str(cause))
+        await self._hosts[host].dispatcher.execute_batch(repeated, deliver)
+        return True
 
     async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
         """See `Dispatcher.execute_batch`; all of a batch goes to one host."""

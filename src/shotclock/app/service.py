@@ -57,7 +57,8 @@ from shotclock.wire.callers import CallerLimits
 from shotclock.wire.certificate_checks import Purpose
 from shotclock.wire.certificates import TlsFiles
 from shotclock.wire.rollout import NO_ROLLOUT
-from shotclock.wire.service import UNNAMED, ServiceLimits
+from shotclock.wire.service import UNNAMED
+from shotclock.wire.service_limits import ServiceLimits
 from shotclock.wire.tls import Insecure, ServerTls, is_loopback, refuse_unless_loopback, split_address
 
 if TYPE_CHECKING:

@@ -75,6 +75,7 @@ class CircuitBatch:
     caller: who asks, by the name in its certificate; the wire sets it, "" is this process itself.
     trace: the span that the call is part of; None without traces.
     origin: which allocation of a batch system it comes from, and whether it was sent elsewhere before.
+    answered: points that were answered before it was sent again; they get no outcome.
 
     Raises CircuitError where it has more than a request may.
     """
@@ -86,6 +87,7 @@ class CircuitBatch:
     caller: str = ""
     trace: TraceContext | None = None
     origin: Origin = HERE
+    answered: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         for field, amount, most in (
@@ -97,6 +99,8 @@ class CircuitBatch:
                 raise CircuitError(
                     f"batch.{field}", f"must be at most {most:,} (got {amount:,}); send several batches"
                 )
+        if self.answered and max(self.answered) >= self.points:
+            raise CircuitError("batch.answered", f"must be below {self.points} (got {max(self.answered)})")
         if not self.circuits:
             raise CircuitError("batch.circuits", "must be at least 1 (got 0)")
         if self.budget_ns < 0:
@@ -106,6 +110,10 @@ class CircuitBatch:
     def points(self) -> int:
         """Points of all circuits."""
         return sum(len(circuit.points) for circuit in self.circuits)
+
+    def deliver_unanswered(self, deliver: Deliver) -> Deliver:
+        """`deliver` for the points that are not answered yet; of the others nothing is delivered."""
+        return lambda index, outcome: None if index in self.answered else deliver(index, outcome)
 
     @property
     def size(self) -> int:

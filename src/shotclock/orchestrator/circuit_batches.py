@@ -39,6 +39,11 @@ class Chunk:
     first: int
     work: UserCircuits
 
+    @property
+    def points(self) -> frozenset[int]:
+        """The indices of its points."""
+        return frozenset(range(self.first, self.first + len(self.work.circuits)))
+
 
 class CallSteps(Protocol):
     """What the dispatcher does for every call with user circuits."""
@@ -125,7 +130,8 @@ class BatchRun:
         shots = [circuit.shots for circuit in batch.circuits]
         chunks = split(compiled, shots, self.most_pubs, batch.request_id)
         turns = asyncio.Semaphore(CALLS_AT_ONCE)
-        await _run_all([self._run_chunk(chunk, deadline, bind, turns, trace) for chunk in chunks])
+        unanswered = [chunk for chunk in chunks if not chunk.points <= batch.answered]
+        await _run_all([self._run_chunk(chunk, deadline, bind, turns, trace) for chunk in unanswered])
 
     async def _bind_all(self, deadline: Deadline) -> list[tuple[DeviceCircuit, ...] | Cause]:
         async def bind(index: int, circuit: CircuitPoints) -> tuple[DeviceCircuit, ...] | Cause:
@@ -201,7 +207,10 @@ class BatchRun:
 def split(
     circuits: Sequence[tuple[DeviceCircuit, ...]], shots: Sequence[int], most_pubs: int, request_id: str
 ) -> list[Chunk]:
-    """The batch's points in its order, cut where the shots change and where a job is full."""
+    """The batch's points in its order, cut where the shots change and where a job is full.
+
+    Each chunk has a request id by which another orchestrator finds its job, should this one be lost.
+    """
     points = [
         (circuit, number) for at_points, number in zip(circuits, shots, strict=True) for circuit in at_points
     ]
@@ -210,7 +219,8 @@ def split(
     for number, run in itertools.groupby(points, key=lambda point: point[1]):
         of_run = tuple(circuit for circuit, _ in run)
         for begin in range(0, len(of_run), most_pubs):
-            work = UserCircuits(of_run[begin : begin + most_pubs], number, request_id, shares=True)
+            chunk_id = f"{request_id}#{first}" if first else request_id
+            work = UserCircuits(of_run[begin : begin + most_pubs], number, chunk_id, shares=True)
             chunks.append(Chunk(first, work))
             first += len(work.circuits)
     return chunks

@@ -63,7 +63,7 @@ class ClassicalDispatcher:
 
     async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
         """See `Dispatcher.execute_batch`: every point is refused."""
-        outcome = self._refuse_circuits()
+        outcome, deliver = self._refuse_circuits(), batch.deliver_unanswered(deliver)
         for index in range(batch.points):
             deliver(index, outcome)
 

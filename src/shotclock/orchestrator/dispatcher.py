@@ -325,7 +325,7 @@ class Orchestrator:
     async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
         """See `Dispatcher.execute_batch`; each call of the batch is counted, the batch once by the quota."""
         arrived = self._clock.now_ns()
-        most_pubs = self._forecast.provider.limits.max_pubs
+        most_pubs, deliver = self._forecast.provider.limits.max_pubs, batch.deliver_unanswered(deliver)
         run = BatchRun(self, self._answers, self._clock, most_pubs, batch, deliver, self._tracer)
         if refused := self._over_quota(batch.caller, batch.size):
             run.end(0, batch.points, refused, CallProgress(), arrived, batch.trace)

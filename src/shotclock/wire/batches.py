@@ -37,6 +37,7 @@ def encode_batch(batch: CircuitBatch, budget_ns: int) -> pb.CircuitBatch:
         circuits=[_encode_points(circuit) for circuit in batch.circuits],
         budget_ns=budget_ns,
         priority=PRIORITIES[batch.priority],
+        answered=sorted(batch.answered),
     )
 
 
@@ -66,7 +67,10 @@ def decode_batch(
     if priority is None:
         raise CircuitError("priority", f"no such value ({message.priority})")
     circuits = tuple(_decode_points(circuit) for circuit in message.circuits)
-    return CircuitBatch(circuits, message.request_id, message.budget_ns, priority, caller, trace, origin)
+    answered = frozenset(message.answered)
+    return CircuitBatch(
+        circuits, message.request_id, message.budget_ns, priority, caller, trace, origin, answered
+    )
 
 
 def _decode_points(message: pb.CircuitPoints) -> CircuitPoints:

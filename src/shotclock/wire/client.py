@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import grpc
@@ -140,8 +141,8 @@ class GrpcDispatcher:
     async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
         """See `Dispatcher.solve_batch`; one span for the batch, in the trace of its first subproblem.
 
-        A request that arrived damaged is sent again; an answer is never asked for again. Raises
-        SubproblemError where the orchestrator refuses the numbers: nothing of the batch was accepted.
+        Answers that arrived damaged are asked for again, and never solved again. Raises SubproblemError where
+        the orchestrator refuses the numbers: nothing of the batch was accepted.
         """
         with self._trace_batch(batch.subproblems[0].request_id, batch.subproblems[0].trace) as trace:
             await self._solve_batch(batch, deliver, trace)
@@ -160,11 +161,12 @@ class GrpcDispatcher:
     ) -> None:
         asked_ns = _now_ns()
         missing = {index: asked_ns + self._wait_ns(each) for index, each in enumerate(batch.subproblems)}
+        ended_here = set[int]()
         ends: list[asyncio.Task[None]] = []
 
         def take(reply: bytes) -> None:
             now_ns = _now_ns()
-            for index, outcome in read_answers(reply, batch, missing, asked_ns, now_ns):
+            for index, outcome in read_answers(reply, batch, missing, ended_here, asked_ns, now_ns):
                 del missing[index]
                 budget_ns = batch.subproblems[index].budget_ns
                 self._recorder.record_outcome(outcome, now_ns - asked_ns, budget_ns, trace=trace)
@@ -172,11 +174,17 @@ class GrpcDispatcher:
 
         async def end_here(index: int, cause: Cause) -> None:
             subproblem = batch.subproblems[index]
-            outcome = await self._end_here(subproblem, cause, asked_ns)
-            self._count_here(outcome, asked_ns, subproblem.budget_ns, trace)
+            outcome = await self.elsewhere.solve_again(subproblem, cause, _now_ns() - asked_ns)
+            if outcome is None:
+                outcome = await self._end_here(subproblem, cause, asked_ns)
+                self._count_here(outcome, asked_ns, subproblem.budget_ns, trace)
             deliver(index, outcome)
 
-        asking = asyncio.ensure_future(self._ask_batch(batch, take, asked_ns, trace))
+        encode = partial(self._encode_subproblems, batch)
+        metadata = self._metadata(trace, batch.subproblems[0].origin)
+        asking = asyncio.ensure_future(
+            self._ask_all(methods.SOLVE_BATCH, encode, batch.budget_ns, take, missing, asked_ns, metadata)
+        )
         try:
             while not asking.done() and (missing or not ends):
                 until_ns = min(missing.values(), default=None)
@@ -184,6 +192,7 @@ class GrpcDispatcher:
                 await asyncio.wait((asking,), timeout=wait_s)
                 for index in [] if asking.done() else _find_due(missing):
                     del missing[index]
+                    ended_here.add(index)
                     passed = DeadlinePassed(batch.subproblems[index].budget_ns)
                     ends.append(asyncio.ensure_future(end_here(index, passed)))
             if asking.done():
@@ -205,29 +214,8 @@ class GrpcDispatcher:
         return_ns = round(min(self._limits.return_s * NS_PER_S, 0.1 * subproblem.budget_ns))
         return self._wait_ns(subproblem) - return_ns
 
-    async def _ask_batch(
-        self, batch: SubproblemBatch, take: Callable[[bytes], None], asked_ns: int, trace: TraceContext | None
-    ) -> Cause:
-        """Hands each message of answers to `take`; the cause is of subproblems that have none."""
-        metadata = self._metadata(trace, batch.subproblems[0].origin)
-        for _ in range(self._limits.resubmits + 1):
-            spent_ns = _now_ns() - asked_ns
-            request = encode_subproblems(batch, lambda each: self._budget_ns(each) - spent_ns)  # noqa: B023
-            left_s = (batch.budget_ns - spent_ns) / NS_PER_S
-            try:
-                return await self._stream(methods.SOLVE_BATCH, request, left_s, metadata, take)
-            except TimeoutError:
-                break
-            except grpc.aio.AioRpcError as error:
-                cause = cause_of(error, self._channels, batch.budget_ns)
-                if error.code() is not grpc.StatusCode.DATA_LOSS:
-                    return cause
-                self._report_damage(methods.SOLVE_BATCH, "request")
-            except (MalformedMessageError, PayloadCorruptedError) as error:
-                return self._lose_answers(methods.SOLVE_BATCH, error)
-        else:
-            return cause
-        return DeadlinePassed(batch.budget_ns)
+    def _encode_subproblems(self, batch: SubproblemBatch, spent_ns: int) -> pb.SubproblemBatch:
+        return encode_subproblems(batch, lambda each: self._budget_ns(each) - spent_ns)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:
         """See `Dispatcher.execute`."""
@@ -267,13 +255,13 @@ class GrpcDispatcher:
         return ended
 
     async def execute_batch(self, batch: CircuitBatch, deliver: Deliver) -> None:
-        """See `Dispatcher.execute_batch`; counted once, by the last outcome, and never repeated."""
+        """See `Dispatcher.execute_batch`; counted once, by the last outcome."""
         with self._trace_batch(batch.request_id, batch.trace) as trace:
             await self._execute_batch(batch, deliver, trace)
 
     async def _execute_batch(self, batch: CircuitBatch, deliver: Deliver, trace: TraceContext | None) -> None:
         asked_ns = _now_ns()
-        missing = set(range(batch.points))
+        missing = set(range(batch.points)) - batch.answered
 
         def take(reply: bytes) -> None:
             index, outcome = read_outcome(reply, missing, asked_ns, _now_ns())
@@ -283,28 +271,44 @@ class GrpcDispatcher:
                 self._recorder.record_outcome(outcome, duration_ns, batch.budget_ns, trace=trace)
             deliver(index, outcome)
 
-        cause = await self._ask_circuits(batch, take, missing, asked_ns, self._metadata(trace, batch.origin))
+        metadata = self._metadata(trace, batch.origin)
+        encode = partial(self._encode_circuits, batch)
+        cause = await self._ask_all(
+            methods.SUBMIT_CIRCUITS, encode, batch.budget_ns, take, missing, asked_ns, metadata
+        )
         if not missing:
+            return
+        answered = frozenset(range(batch.points)) - missing
+        repeated = replace(batch, answered=answered)
+        if await self.elsewhere.execute_batch_again(repeated, deliver, cause, _now_ns() - asked_ns):
             return
         ended = end_without_answer(cause, self._nobody(0))
         self._count_here(ended, asked_ns, batch.budget_ns, trace)
         for index in sorted(missing):
             deliver(index, ended)
 
-    async def _ask_circuits(
+    def _encode_circuits(self, batch: CircuitBatch, spent_ns: int) -> pb.CircuitBatch:
+        left_ns = batch.budget_ns - spent_ns
+        return_ns = round(min(self._limits.return_s * NS_PER_S, 0.1 * left_ns))
+        return encode_batch(batch, max(1, left_ns - return_ns))
+
+    async def _ask_all(
         self,
-        batch: CircuitBatch,
+        method: str,
+        encode: Callable[[int], Any],
+        budget_ns: int,
         take: Callable[[bytes], None],
-        missing: set[int],
+        missing: Collection[int],
         asked_ns: int,
         metadata: Metadata,
     ) -> Cause:
-        """Hands each answer to `take`; the cause is of points that are still `missing`.
+        """Hands each answer of a batch to `take`; the cause is of what is still `missing`.
 
         A request that arrived damaged is sent again, and answers that arrived damaged are asked for again.
+        encode: the request after so much of the budget, nanoseconds.
         """
-        method, resend = methods.SUBMIT_CIRCUITS, list[int]()
-        cause: Cause = DeadlinePassed(batch.budget_ns)
+        resend = list[int]()
+        cause: Cause = DeadlinePassed(budget_ns)
         damaged: list[PayloadCorruptedError] = []
 
         def take_undamaged(reply: bytes) -> None:
@@ -315,17 +319,17 @@ class GrpcDispatcher:
                 damaged.append(error)
 
         for _ in range(self._limits.resubmits + 1):
-            left_s = (batch.budget_ns - (_now_ns() - asked_ns)) / NS_PER_S
-            return_s = min(self._limits.return_s, 0.1 * left_s)
-            request = encode_batch(batch, max(1, round((left_s - return_s) * NS_PER_S)))
+            spent_ns = _now_ns() - asked_ns
+            left_s = (budget_ns - spent_ns) / NS_PER_S
+            request = encode(spent_ns)
             request.resend.extend(resend)
             damaged.clear()
             try:
                 cause = await self._stream(method, request, left_s, metadata, take_undamaged)
             except TimeoutError:
-                return DeadlinePassed(batch.budget_ns)
+                return DeadlinePassed(budget_ns)
             except grpc.aio.AioRpcError as error:
-                cause = cause_of(error, self._channels, batch.budget_ns)
+                cause = cause_of(error, self._channels, budget_ns)
                 if error.code() is not grpc.StatusCode.DATA_LOSS:
                     return cause
                 self._report_damage(method, "request")
@@ -362,12 +366,6 @@ class GrpcDispatcher:
             finally:
                 stream.cancel()
         return ProviderFault(f"orchestrator {self._channels.target}: the answers ended early")
-
-    def _lose_answers(self, method: str, error: Exception) -> ProviderFault:
-        """The rest of a stream with a message that cannot be used."""
-        if isinstance(error, PayloadCorruptedError):
-            self._report_damage(method, "answer")
-        return self._unusable(error)
 
     async def record_decision(
         self, request_id: str, decision: Decision, *, stale: bool = False, caller: str = ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from shotclock.wire.payload import checksum
@@ -24,7 +25,7 @@ class Key:
     kind: of the message.
     request_id: the caller's name for it; "" is never remembered.
     crc32c: of its payload.
-    point: of a batch of circuits; 0 otherwise.
+    point: of a batch of circuits; of one of subproblems, the first in a message; 0 otherwise.
     """
 
     caller: str
@@ -43,10 +44,17 @@ def identify_points(caller: str, batch: Any) -> Callable[[int], Key]:
     """The points of a batch of circuits, which is identified by the checksums of all circuits."""
     crc32c = checksum(b"".join(circuit.crc32c.to_bytes(4, "little") for circuit in batch.circuits))
 
-    def identify_point(point: int) -> Key:
-        return Key(caller, batch.DESCRIPTOR.name, batch.request_id, crc32c, point)
+    return partial(Key, caller, batch.DESCRIPTOR.name, batch.request_id, crc32c)
 
-    return identify_point
+
+def identify_subproblems(caller: str, batch: Any) -> Callable[[int], Key]:
+    """The subproblems of a batch, which is identified by their ids and linear terms.
+
+    Their quadratic terms would take as long to sum up as to decode.
+    """
+    parts = (part for each in batch.subproblems for part in (each.request_id.encode(), each.linear))
+    request_id = batch.subproblems[0].request_id if batch.subproblems else ""
+    return partial(Key, caller, batch.DESCRIPTOR.name, request_id, checksum(*parts))
 
 
 class RecentAnswers:

@@ -12,11 +12,12 @@ from typing import Protocol, TypeVar
 
 from shotclock.domain.budget import NS_PER_MS, NS_PER_S
 from shotclock.domain.circuit import CircuitSpec
+from shotclock.domain.circuit_batch import CircuitBatch, Deliver
 from shotclock.domain.outcome import CircuitOutcome, Outcome
 from shotclock.domain.subproblem import Subproblem
 from shotclock.wire.refusals import Unreachable
 
-Work = TypeVar("Work", Subproblem, CircuitSpec)
+Work = TypeVar("Work", Subproblem, CircuitSpec, CircuitBatch)
 
 LEAST_NS = 5 * NS_PER_MS
 """With less of its budget left, a call ends where it is."""
@@ -31,6 +32,11 @@ class Elsewhere(Protocol):
     async def execute_again(self, spec: CircuitSpec, cause: object, spent_ns: int) -> CircuitOutcome | None:
         """As `solve_again`."""
 
+    async def execute_batch_again(
+        self, batch: CircuitBatch, deliver: Deliver, cause: object, spent_ns: int
+    ) -> bool:
+        """Delivers the outcome of every point but the `answered` ones; False: the batch ends where it is."""
+
 
 class Nowhere:
     """An Elsewhere without another orchestrator."""
@@ -40,6 +46,13 @@ class Nowhere:
 
     async def execute_again(self, spec: CircuitSpec, cause: object, spent_ns: int) -> None:
         """See `Elsewhere.execute_again`."""
+
+    async def execute_batch_again(
+        self, batch: CircuitBatch, deliver: Deliver, cause: object, spent_ns: int
+    ) -> bool:
+        """See `Elsewhere.execute_batch_again`."""
+        del batch, deliver, cause, spent_ns
+        return False
 
 
 NOWHERE = Nowhere()

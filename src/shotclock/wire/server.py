@@ -26,15 +26,14 @@ from shotclock.wire.certificates import LiveIdentity
 from shotclock.wire.methods import SERVICE
 from shotclock.wire.rollout import NO_ROLLOUT
 from shotclock.wire.service import (
-    DEFAULT_LIMITS,
     Service,
-    ServiceLimits,
     describe_no_host,
     ignore_damage,
     ignore_report,
     name_nobody,
     read_no_host,
 )
+from shotclock.wire.service_limits import DEFAULT_LIMITS, ServiceLimits
 from shotclock.wire.tls import (
     KEEPALIVE_MIN_S,
     Insecure,

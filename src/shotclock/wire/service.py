@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import grpc
@@ -27,7 +27,7 @@ from shotclock.domain.status import Phase, Status
 from shotclock.wire import methods
 from shotclock.wire.authorization import audit
 from shotclock.wire.batches import decode_batch, stream_outcomes
-from shotclock.wire.callers import DEFAULT_CALLER_LIMITS, CallerLimits, ReadTurns, RefusalPace
+from shotclock.wire.callers import ReadTurns, RefusalPace
 from shotclock.wire.codec import (
     decode_circuit,
     decode_decided,
@@ -40,7 +40,14 @@ from shotclock.wire.integrity import parse_checked, serialize
 from shotclock.wire.origin import read_origin
 from shotclock.wire.outcomes import encode_circuit_outcome, encode_outcome, until_arrival_ns
 from shotclock.wire.payload import PayloadCorruptedError, parse
-from shotclock.wire.recent_answers import Key, RecentAnswers, identify, identify_points
+from shotclock.wire.recent_answers import (
+    MIB,
+    Key,
+    RecentAnswers,
+    identify,
+    identify_points,
+    identify_subproblems,
+)
 from shotclock.wire.refusals import (
     no_answer,
     refusal,
@@ -55,13 +62,17 @@ from shotclock.wire.refusals import (
 )
 from shotclock.wire.reports import ReportReader
 from shotclock.wire.rollout import NO_ROLLOUT, abort_canary, set_flag, start_canary
-from shotclock.wire.subproblem_batches import Numbered, decode_subproblems, stream_answers
+from shotclock.wire.service_limits import ServiceLimits
+from shotclock.wire.subproblem_batches import (
+    Numbered,
+    decode_subproblems,
+    resend_answers,
+    stream_answers,
+)
 from shotclock.wire.traceparent import read_trace
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 log = logging.getLogger(__name__)
-
-MIB = 1024 * 1024
 
 UNNAMED = "unnamed"
 """A caller without a certificate, on a loopback address without TLS, in logs and metrics."""
@@ -71,35 +82,6 @@ RETURN_S = 0.01
 
 Work = Callable[[bytes, Any, str], Awaitable[Any]]
 """A request's bytes, its context and its caller's name to its answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceLimits:
-    """The most that the service accepts.
-
-    circuit_bytes: of a circuit.
-    subproblem_bytes: of a subproblem (256 variables need 264 KB).
-    batch_bytes: of a batch of subproblems, whose coefficients have 4 MiB at most.
-    request_bytes: of any other request.
-    concurrent_calls: of one method at a time; each method is counted separately.
-    watch_streams: of one caller at a time; each reads the status every watch_interval_s.
-    watch_interval_s: how often a watched status is read, seconds.
-    heartbeat_s: the longest silence of a stream, seconds.
-    callers: of each caller, before its requests are parsed.
-    """
-
-    circuit_bytes: int = 4 * MIB
-    subproblem_bytes: int = MIB // 2
-    batch_bytes: int = 4 * MIB + MIB // 4
-    request_bytes: int = 4096
-    concurrent_calls: int = 1024
-    watch_streams: int = 16
-    watch_interval_s: float = 0.2
-    heartbeat_s: float = 10.0
-    callers: CallerLimits = DEFAULT_CALLER_LIMITS
-
-
-DEFAULT_LIMITS = ServiceLimits()
 
 
 def effective_budget_ns(method: str, budget_ns: int, remaining_s: float | None) -> int:
@@ -165,6 +147,7 @@ class Service:
         self._on_damage = on_damage
         self._answers = RecentAnswers()
         self._point_answers = RecentAnswers()
+        self._batch_answers = RecentAnswers(16 * MIB, 4 * MIB)
         self._operations = operations
         self._limits = limits
         self._warnings = warnings
@@ -309,6 +292,13 @@ class Service:
 
     async def _solve_batch(self, payload: bytes, context: Any, caller: str) -> None:
         message = parse_checked(pb.SubproblemBatch, payload)
+        key_of = identify_subproblems(caller, message)
+        if message.resend:
+            self._report_resend(message.subproblems[0].request_id, len(message.resend), caller)
+            await resend_answers(
+                message.resend, lambda index: self._batch_answers.find(key_of(index)), context
+            )
+            return
         self._refuse_unless_ready()
         remaining_s = context.time_remaining()
         trace = read_trace(context) if self._traced else None
@@ -325,7 +315,10 @@ class Service:
             for _, outcome in numbered:
                 await self._hold_shed(outcome, caller, context)
 
-        await stream_answers(self._dispatcher, batch, context, hold_shed)
+        def remember(index: int, answers: bytes) -> None:
+            self._batch_answers.add(key_of(index), answers)
+
+        await stream_answers(self._dispatcher, batch, context, hold_shed, remember)
 
     async def _submit_circuit(self, payload: bytes, context: Any, caller: str) -> bytes:
         message = parse_checked(pb.CircuitSpec, payload)
@@ -383,13 +376,15 @@ class Service:
     ) -> None:
         """As `_resend`, for points of a batch."""
         points = sorted(set(request.resend))
-        what = f"{len(points)} answers to {request.request_id!r:.100} arrived damaged"
-        self._report_damage("answer", what, caller)
+        self._report_resend(request.request_id, len(points), caller)
         for point in points:
             answer = self._point_answers.find(key_of(point))
             if answer is None:
                 raise no_answer()
             await context.write(answer)
+
+    def _report_resend(self, request_id: str, answers: int, caller: str) -> None:
+        self._report_damage("answer", f"{answers} answers to {request_id!r:.100} arrived damaged", caller)
 
     def _read_report(self, message: Any, caller: str) -> None:
         if message.HasField("report") and (outcomes := self._reports.read(message.report, caller)):

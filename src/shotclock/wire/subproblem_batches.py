@@ -15,9 +15,10 @@ from shotclock.domain.subproblem import Subproblem
 from shotclock.domain.subproblem_batch import SubproblemBatch, check_count
 from shotclock.domain.trace_context import TraceContext
 from shotclock.wire.codec import decode_subproblem, encode_subproblem
-from shotclock.wire.integrity import parse_checked
+from shotclock.wire.integrity import parse_checked, serialize
 from shotclock.wire.outcomes import decode_outcome, encode_outcome, onto_clock_ns, until_arrival_ns
 from shotclock.wire.payload import MalformedMessageError
+from shotclock.wire.refusals import no_answer
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
 HOLD_S = 0.004
@@ -78,10 +79,13 @@ async def stream_answers(
     batch: SubproblemBatch,
     context: Any,
     before: Callable[[Sequence[Numbered]], Awaitable[None]],
+    remember: Callable[[int, bytes], None],
 ) -> None:
     """Solves the batch and writes outcomes as they come, those of a few milliseconds in one message.
 
-    before: awaited before outcomes are written. A client that goes away cancels the calls that still run.
+    before: awaited before outcomes are written.
+    remember: takes the first index and the bytes of every message, should it arrive damaged.
+    A client that goes away cancels the calls that still run.
     """
     arrived = asyncio.Event()
     ready: list[Numbered] = []
@@ -103,11 +107,27 @@ async def stream_answers(
             sending, ready[:] = ready[:], []
             if sending:
                 await before(sending)
-                await context.write(encode_answers(sending))
+                answers = serialize(encode_answers(sending))
+                remember(sending[0][0], answers)
+                await context.write(answers)
         await running
     finally:
         running.cancel()
         await asyncio.wait((running,))
+
+
+async def resend_answers(indices: Sequence[int], find: Callable[[int], bytes | None], context: Any) -> None:
+    """Writes the messages with these outcomes again. Raises RefusedError where one is not remembered.
+
+    find: a message by the index of its first outcome.
+    """
+    absent = set(indices)
+    for index in sorted(absent):
+        if (answers := find(index)) is not None:
+            absent -= {each.index for each in parse_checked(pb.SubproblemOutcomes, answers).outcomes}
+            await context.write(answers)
+    if absent:
+        raise no_answer()
 
 
 def encode_answers(numbered: Sequence[Numbered]) -> pb.SubproblemOutcomes:
@@ -120,12 +140,22 @@ def encode_answers(numbered: Sequence[Numbered]) -> pb.SubproblemOutcomes:
 
 
 def read_answers(
-    reply: bytes, batch: SubproblemBatch, missing: Container[int], asked_ns: int, now_ns: int
+    reply: bytes,
+    batch: SubproblemBatch,
+    missing: Container[int],
+    ended: Container[int],
+    asked_ns: int,
+    now_ns: int,
 ) -> list[Numbered]:
-    """The outcomes of one message. MalformedMessageError where one is of no subproblem in `missing`."""
+    """The outcomes of one message that are of subproblems in `missing`; those of `ended` ones are too late.
+
+    MalformedMessageError where one is of neither.
+    """
     numbered: list[Numbered] = []
     indices: set[int] = set()
     for each in parse_checked(pb.SubproblemOutcomes, reply).outcomes:
+        if each.index in ended:
+            continue
         if each.index not in missing or each.index in indices:
             raise MalformedMessageError(f"index: {each.index} is of no subproblem that is still unanswered")
         shift_ns = onto_clock_ns(each.outcome.provenance, asked_ns, now_ns)

@@ -163,7 +163,7 @@ class CircuitPoints(_message.Message):
     def __init__(self, openqasm3: _Optional[str] = ..., qpy: _Optional[bytes] = ..., shots: _Optional[int] = ..., names: _Optional[_Iterable[str]] = ..., points: _Optional[int] = ..., values: _Optional[bytes] = ..., crc32c: _Optional[int] = ...) -> None: ...
 
 class CircuitBatch(_message.Message):
-    __slots__ = ("request_id", "circuits", "budget_ns", "priority", "report", "message_crc32c", "resend")
+    __slots__ = ("request_id", "circuits", "budget_ns", "priority", "report", "message_crc32c", "resend", "answered")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     CIRCUITS_FIELD_NUMBER: _ClassVar[int]
     BUDGET_NS_FIELD_NUMBER: _ClassVar[int]
@@ -171,6 +171,7 @@ class CircuitBatch(_message.Message):
     REPORT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
     RESEND_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     circuits: _containers.RepeatedCompositeFieldContainer[CircuitPoints]
     budget_ns: int
@@ -178,17 +179,20 @@ class CircuitBatch(_message.Message):
     report: ClientReport
     message_crc32c: int
     resend: _containers.RepeatedScalarFieldContainer[int]
-    def __init__(self, request_id: _Optional[str] = ..., circuits: _Optional[_Iterable[_Union[CircuitPoints, _Mapping]]] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., message_crc32c: _Optional[int] = ..., resend: _Optional[_Iterable[int]] = ...) -> None: ...
+    answered: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, request_id: _Optional[str] = ..., circuits: _Optional[_Iterable[_Union[CircuitPoints, _Mapping]]] = ..., budget_ns: _Optional[int] = ..., priority: _Optional[_Union[Priority, str]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., message_crc32c: _Optional[int] = ..., resend: _Optional[_Iterable[int]] = ..., answered: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class SubproblemBatch(_message.Message):
-    __slots__ = ("subproblems", "report", "message_crc32c")
+    __slots__ = ("subproblems", "report", "message_crc32c", "resend")
     SUBPROBLEMS_FIELD_NUMBER: _ClassVar[int]
     REPORT_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_CRC32C_FIELD_NUMBER: _ClassVar[int]
+    RESEND_FIELD_NUMBER: _ClassVar[int]
     subproblems: _containers.RepeatedCompositeFieldContainer[Subproblem]
     report: ClientReport
     message_crc32c: int
-    def __init__(self, subproblems: _Optional[_Iterable[_Union[Subproblem, _Mapping]]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., message_crc32c: _Optional[int] = ...) -> None: ...
+    resend: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, subproblems: _Optional[_Iterable[_Union[Subproblem, _Mapping]]] = ..., report: _Optional[_Union[ClientReport, _Mapping]] = ..., message_crc32c: _Optional[int] = ..., resend: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class ParameterValue(_message.Message):
     __slots__ = ("name", "value")
