@@ -190,13 +190,13 @@ async def call_repeatedly(
             count += 1
             began = loop.time()
             names = [f"{number}-{count}-{part}" for part in range(1 + (number < pairs))]
-            asked = [replace(subproblem, request_id=name) for name in names]
+            subproblems = [replace(subproblem, request_id=name) for name in names]
             outcomes: dict[int, Outcome] = {}
             async with asyncio.timeout(BUDGET_S + GRACE_S):
-                if len(asked) > 1:
-                    await dispatcher.solve_batch(SubproblemBatch(tuple(asked)), outcomes.__setitem__)
+                if len(subproblems) > 1:
+                    await dispatcher.solve_batch(SubproblemBatch(tuple(subproblems)), outcomes.__setitem__)
                 else:
-                    outcomes[0] = await dispatcher.solve(asked[0])
+                    outcomes[0] = await dispatcher.solve(subproblems[0])
             calls.latest_s = max(calls.latest_s, loop.time() - began - BUDGET_S)
             for name, (_, outcome) in zip(names, sorted(outcomes.items()), strict=True):
                 calls.endings[type(outcome).__name__] += 1
