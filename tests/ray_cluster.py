@@ -92,6 +92,7 @@ def run_cluster(
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "RAY_TMPDIR": folder,
             "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_worker_niceness": "0",  # 15 otherwise: other tests would have the cores
             "RAY_DISABLE_IMPORT_WARNING": "1",
         }
         process = subprocess.Popen(

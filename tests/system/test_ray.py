@@ -1,4 +1,4 @@
-"""A real Ray cluster of three nodes: Ray Train, then `shotclock bench`, in which a node loses its power."""
+"""A real Ray cluster of three nodes: Ray Train, `shotclock bench` with paid arms, and as a node is lost."""
 
 from __future__ import annotations
 
@@ -8,15 +8,21 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from test_ddp import CALLS, serve_settings
 
 import engine_contract
+import paid_provider
+from paid_provider import ProviderAccount, vendor
+from postgres_cluster import run_cluster as run_server
 from ray_cluster import RayCluster, run_cluster, wait_for
 from served import ServiceProcess, free_port
 from shotclock.bench.record.folder import RunFolder
 from shotclock.bench.verify.check import verify
+from shotclock.domain.ledger import LedgerState
+from shotclock.orchestrator.ledger.places import FilePlace, find_place
 
 TESTS = Path(__file__).parents[1]
 TRAINING = Path(__file__).with_name("ray_train_loop.py")
@@ -52,9 +58,17 @@ def signals(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def cluster(signals: Path) -> Iterator[RayCluster]:
-    modules = {"held": HELD, engine_contract.NAME: engine_contract.MODULE}
-    with run_cluster(("alpha", "beta", "gamma"), modules, {"HELD": str(signals)}) as running:
+def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderAccount]:
+    with vendor(tmp_path_factory.mktemp("vendor")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def cluster(signals: Path, account: ProviderAccount) -> Iterator[RayCluster]:
+    paid = Path(paid_provider.__file__).read_text()
+    modules = {"held": HELD, "paid_provider": paid, engine_contract.NAME: engine_contract.MODULE}
+    variables = {"HELD": str(signals), paid_provider.PORT: str(account.port)}
+    with run_cluster(("alpha", "beta", "gamma"), modules, variables) as running:
         yield running
 
 
@@ -99,6 +113,100 @@ def test_workers_of_ray_train_keep_one_model(cluster: RayCluster, tmp_path: Path
     ends = [words[2:4] for rank in lines for words in rank if words[0] == "end"]
     assert len(ends) == 2
     assert ends[0] == ends[1]  # parameters and version
+
+
+PAID_RUN = """
+schema = 1
+
+[engine]
+name = "ray"
+
+[bench]
+workload = "digits-quantized"
+seeds = 2
+steps = 4
+warmup_steps = 0
+
+[kernel]
+n = 6
+every = 1
+
+[quantum]
+provider = "paid_provider:connect"
+max_money_per_run = 0.15
+
+[cost]
+qpu_second = 1.0
+
+[serve]
+{serve}
+"""
+"""Its provider reserves 0.05 s a job: the budget is that of three jobs, for eight calls."""
+
+
+async def run_bench(cluster: RayCluster, folder: Path, settings: str, *words: str) -> Any:
+    """Its summary."""
+    config = folder / "settings.toml"
+    config.write_text(settings)
+    command = ["-P", "-m", "shotclock", "bench", "--config", str(config), "--json"]
+    run = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *command,
+        *words,
+        env={**cluster.environment, "RAY_ADDRESS": cluster.address},
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    printed, progress = await run.communicate()
+    assert run.returncode == 0, progress.decode()
+    summary = json.loads(printed)
+    assert summary["status"] == "complete"
+    return summary
+
+
+def test_paid_replicates_keep_to_their_shares_beside_an_arm_on_other_hosts(
+    cluster: RayCluster, account: ProviderAccount, tmp_path: Path
+) -> None:
+    port, out = free_port(), tmp_path / "run"
+    arms = "classical-only,hybrid-colocated,hybrid-hosts"
+    (tmp_path / "service").mkdir()
+    before = len(account.list_paid())
+
+    async def live() -> Any:
+        serving = await ServiceProcess.start(serve_settings(tmp_path / "service", port))
+        try:
+            await serving.wait_for_event("ready")
+            words = ["--hosts", f"127.0.0.1:{port}", "--arms", arms, "--out", str(out)]
+            return await run_bench(cluster, tmp_path, PAID_RUN.format(serve=""), *words)
+        finally:
+            await serving.kill()
+
+    summary = asyncio.run(live())
+    paid = [tag for tag, _ in account.list_paid()[before:]]
+    ledgers = [FilePlace(out / "replicates" / f"ledger-{seed:03d}.db").read_jobs() for seed in (0, 1)]
+    assert [len(jobs) for jobs in ledgers] == [1, 1]  # half of the budget is one job and a half
+    assert sorted(paid) == sorted(job.tag for jobs in ledgers for job in jobs)
+    ended = {LedgerState.RESULT, LedgerState.APPLIED, LedgerState.STALE}
+    assert all(job.state in ended for jobs in ledgers for job in jobs)
+    placement = summary["arms"]["hybrid-hosts"]["placement"]
+    assert placement["hosts"] == {f"127.0.0.1:{port}": {"calls": 8, "unanswered": 0}}
+    assert verify(out) == []
+
+
+def test_paid_replicates_share_one_budget_in_postgresql(
+    cluster: RayCluster, account: ProviderAccount, tmp_path: Path
+) -> None:
+    before = len(account.list_paid())
+    with run_server() as server:
+        url = server.create("replicates")
+        settings = PAID_RUN.format(serve=f'ledger = "{url}"')
+        words = ["--arms", "classical-only,hybrid-colocated", "--out", str(tmp_path / "run")]
+        asyncio.run(run_bench(cluster, tmp_path, settings, *words))
+        jobs = find_place(url).read_jobs()
+    paid = [tag for tag, _ in account.list_paid()[before:]]
+    assert len(paid) == 3
+    assert sorted(paid) == sorted(job.tag for job in jobs)
 
 
 def test_a_run_is_complete_when_a_node_is_killed_in_the_middle(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -231,6 +234,40 @@ def refuse(settings: Settings, job: MainJob, *, resume: bool = False) -> str:
         run_replicates(settings, job, quiet, open_scripted, resume=resume)
     assert isinstance(caught.value, SettingsError)
     return str(caught.value)
+
+
+def test_executions_of_a_shared_ledger_count_in_one_budget_that_a_resumed_run_goes_on_with(
+    tmp_path: Path,
+) -> None:
+    def send(folder: Path, ledger: str) -> list[ReplicateJob]:
+        engine, settings = ScriptedEngine(), settings_of(validate_share=0.25)
+        quantum = settings.quantum.model_copy(update={"provider": "mine:paid", "max_money_per_run": 10.0})
+        serve = settings.serve.model_copy(update={"ledger": ledger})
+        settings = settings.model_copy(update={"quantum": quantum, "serve": serve})
+        prepared = Prepared(settings, tuple(each.arm for each in facts(ARMS).arms), ())
+        store, job = ReplicateStore.of(folder), MainJob(folder, False, "virtual", None)
+        if not store.path.exists():
+            store.create(lock(settings), "virtual", quick=False)
+        Executions(prepared, job, engine, store, 1, lambda _: None).run()
+        return [ReplicateJob.model_validate_json(task.document) for task in engine.started]
+
+    shared = send(tmp_path / "shared", "postgresql://shotclock@db.example/shotclock")
+    assert len({job.budget for job in shared}) == 1
+    assert all("max_money_per_run = 10.0\n" in job.settings for job in shared)
+    (tmp_path / "shared" / "replicates" / "seed-002.json").unlink()
+    (resumed,) = send(tmp_path / "shared", "postgresql://shotclock@db.example/shotclock")
+    assert resumed.budget == shared[0].budget != ""
+    apart = send(tmp_path / "apart", "")
+    assert len({job.budget for job in apart}) == 5
+    assert all("max_money_per_run = 2.0\n" in job.settings for job in apart)
+
+
+def test_a_niced_process_says_so() -> None:
+    code = "import os; os.nice(7); from shotclock.app.replicate_process import describe_priority as describe"
+    printed = subprocess.run(
+        [sys.executable, "-c", f"{code}; print(describe()['niceness'])"], stdout=subprocess.PIPE, check=True
+    )
+    assert int(printed.stdout) == min(19, os.getpriority(os.PRIO_PROCESS, 0) + 7)
 
 
 def test_mistakes_are_one_line(tmp_path: Path) -> None:

@@ -150,6 +150,7 @@ class Builder:
     watch: what is read around calls.
     security: of connections to `bench.hosts`.
     memory: bounds the calls in flight.
+    budget: under which the ledger counts the money of each paid arm; "" for new ones.
     """
 
     def __init__(
@@ -161,7 +162,9 @@ class Builder:
         watch: HostWatch,
         security: ClientTls | Insecure,
         memory: MemoryLimit,
+        budget: str = "",
     ) -> None:
+        self._budget = budget
         self._memory = memory
         self._watch = watch
         self._security = security
@@ -272,7 +275,8 @@ class Builder:
         path_policy = PathPolicy(
             arm.protected, fallback, batch_limit=1, previews=arm.protected, caches=arm.protected
         )
-        journal = self._ledgers.of(provider, read_rules(settings, quantum, is_run=True))
+        run_budget = f"{self._budget}/{arm.name}" if self._budget else ""
+        journal = self._ledgers.of(provider, read_rules(settings, quantum, run_budget))
         host.run(self._ledgers.recover(provider))
         path = assemble(host, settings, quantum, provider, path_policy, recorder, journal=journal)
         orchestrator, forecast = path.orchestrator, path.forecast

@@ -69,6 +69,7 @@ class MainJob:
     surroundings: facts of the environment in addition to those that every run records.
     beside: additional files of the run folder, name to text.
     security: of connections to `bench.hosts`.
+    budget: see `Builder`.
     """
 
     folder: Path
@@ -78,6 +79,7 @@ class MainJob:
     surroundings: Mapping[str, str] = field(default_factory=dict)
     beside: Mapping[str, str] = field(default_factory=dict)
     security: ClientTls | Insecure = WITHOUT_TLS
+    budget: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,7 @@ def measure(
         progress.phase("starting the QPU and compiling templates")
         watch, memory = _open_watches(settings, cleanup)
         slow_every = _slow_every(settings, job)
-        builder = Builder(settings, host, metrics, slow_every, watch, job.security, memory.limit)
+        builder = Builder(settings, host, metrics, slow_every, watch, job.security, memory.limit, job.budget)
         cleanup.callback(builder.close)
         running: list[RunningArm] = []
         charges: dict[str, Charges] = {}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -15,7 +16,7 @@ from shotclock.bench.replication import LostExecution
 from shotclock.domain import documents, files
 from shotclock.domain.errors import RunError, SettingsError
 
-FOLDER = "replicates"
+FOLDER, RUN = "replicates", "run.json"
 _LOSSES = TypeAdapter(tuple[LostExecution, ...])
 
 
@@ -27,6 +28,7 @@ class ReplicateJob(Frozen):
     validation: whether another host has run it before
     clock, quick: of the run
     tls: paths of certificate, key and authorities, which every host needs; empty without TLS
+    budget: under which its ledger counts the money of each paid arm
     """
 
     settings: str
@@ -35,6 +37,7 @@ class ReplicateJob(Frozen):
     clock: Literal["wall", "virtual"]
     quick: bool
     tls: tuple[str, ...] = ()
+    budget: str = ""
 
     @property
     def name(self) -> str:
@@ -61,8 +64,9 @@ class ReplicateStore:
     def create(self, settings: str, clock: str, quick: bool) -> None:
         """Writes what a resumed run must equal. Raises OSError."""
         files.make_folder(self.path)
-        document = {"schema": 1, "settings": settings, "clock": clock, "quick": quick}
-        files.write_text(self.path / "run.json", json.dumps(document, indent=2))
+        budget = f"run-{os.urandom(8).hex()}"
+        document = {"schema": 1, "settings": settings, "clock": clock, "quick": quick, "budget": budget}
+        files.write_text(self.path / RUN, json.dumps(document, indent=2))
         files.write_text(self.path / "settings.toml", settings)
 
     def find_settings(self) -> Path:
@@ -70,20 +74,33 @@ class ReplicateStore:
         self.read_run()
         return self.path / "settings.toml"
 
+    def read_budget(self) -> str:
+        """The name of its money budget; "" of a run from before 2026-11-30. Raises SettingsError."""
+        return str(self._read_document().get("budget", ""))
+
     def read_run(self) -> tuple[str, Literal["wall", "virtual"], bool]:
         """The settings, the clock and quick. Raises SettingsError where no engine ran there."""
-        file = self.path / "run.json"
-        try:
-            document = documents.parse_json(files.read_regular(file, documents.MOST_BYTES))
-            settings, clock, quick = (document[key] for key in ("settings", "clock", "quick"))
-        except (OSError, documents.DocumentError, KeyError, TypeError) as error:
-            raise SettingsError(
-                f"--resume {self.path.parent}: was not begun by an engine: {file.name} cannot be read; name "
-                f"the folder of a run with --engine ray or slurm"
-            ) from error
+        document = self._read_document()
+        settings, clock, quick = (document.get(key) for key in ("settings", "clock", "quick"))
         if clock not in {"wall", "virtual"} or not isinstance(settings, str) or not isinstance(quick, bool):
-            raise SettingsError(f"--resume {self.path.parent}: {file} was not written by `shotclock bench`")
+            raise SettingsError(
+                f"--resume {self.path.parent}: {self.path / RUN} was not written by `shotclock bench`"
+            )
         return settings, clock, quick
+
+    def _read_document(self) -> dict[str, Any]:
+        try:
+            document = documents.parse_json(files.read_regular(self.path / RUN, documents.MOST_BYTES))
+        except (OSError, documents.DocumentError) as error:
+            raise SettingsError(
+                f"--resume {self.path.parent}: was not begun by an engine: {RUN} cannot be read; name the "
+                f"folder of a run with --engine ray or slurm"
+            ) from error
+        if not isinstance(document, dict):
+            raise SettingsError(
+                f"--resume {self.path.parent}: {self.path / RUN} was not written by `shotclock bench`"
+            )
+        return document
 
     def keep(self, name: str, content: bytes) -> Replicate:
         """Writes a result, whole or not at all. Raises RunError on one that is not a replicate's."""

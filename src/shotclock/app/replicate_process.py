@@ -29,10 +29,18 @@ def list_qpus() -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def describe_priority() -> dict[str, str]:
+    """The niceness that the scheduler gave this process, where it is not 0: Ray's workers have 15."""
+    niceness = os.getpriority(os.PRIO_PROCESS, 0)
+    return {"niceness": str(niceness)} if niceness else {}
+
+
 def run_replicate(job: ReplicateJob, settings: Settings, host: str) -> Replicate:
     """Raises ShotclockError, also where an arm failed or the run was interrupted."""
     security = ClientTls(TlsFiles(*map(Path, job.tls))) if job.tls else Insecure()
-    main_job = MainJob(Path(), job.quick, job.clock, None, security=security)
+    main_job = MainJob(
+        Path(), job.quick, job.clock, None, describe_priority(), security=security, budget=job.budget
+    )
     if settings.engine.qpu and not list_qpus():
         raise SettingsError(
             f"engine.qpu: Slurm allocated no QPU for --qpu={settings.engine.qpu} on {host}: {QPUS[0]} is not "

@@ -18,7 +18,6 @@ from shotclock.app.main_job import (
     set_cadences,
     write_run,
 )
-from shotclock.app.remote_providers import REMOTE
 from shotclock.app.replicate_job import ReplicateJob, ReplicateStore, name_execution
 from shotclock.bench.judge.replicates import Replicate, describe_replication, group_by_kind, join
 from shotclock.bench.record.drive import Log
@@ -33,6 +32,8 @@ from shotclock.wire.tls import ClientTls
 
 MODULE = "shotclock.app.replicate_process"
 POLL_S = 1.0
+FREE = ("emulated", "aer")
+"""The providers that never cost anything."""
 
 OpenEngine = Callable[[Settings, Path], Engine]
 """Settings and the store's folder → an engine."""
@@ -198,6 +199,7 @@ class Executions:
             clock=self.job.clock,
             quick=self.job.quick,
             tls=_list_tls(self.job),
+            budget=self._name_budget(name_execution(seed, validation=validation)),
         )
         alive = frozenset(self.engine.list_hosts(self.slots))
         if validation and not alive - avoid:
@@ -230,9 +232,15 @@ class Executions:
         }
         return self.settings.model_copy(update=update)
 
+    def _name_budget(self, name: str) -> str:
+        """One for all executions in a shared ledger, else one for each; what a lost one spent counts."""
+        budget = self.store.read_budget()
+        return f"{budget}/{name}" if budget and not is_shared(self.settings.serve.ledger_file) else budget
+
     def _is_paid(self) -> bool:
+        """Whether an arm may spend money: providers of users are paid where the settings allow it."""
         arms = (self.settings.quantum_for(arm.name) for arm in self.prepared.arms if arm.quantum)
-        return any(arm.provider in REMOTE and arm.max_money_per_run > 0 for arm in arms)
+        return any(arm.provider not in FREE and arm.max_money_per_run > 0 for arm in arms)
 
     def _take(self, report: Report) -> None:
         job = self._running.pop(report.task)

@@ -21,17 +21,19 @@ SHARED_BUDGET = "shared"
 """The budget's name where orchestrators share a ledger and the settings name none."""
 
 
-def read_rules(settings: Settings, quantum: QuantumSettings, *, is_run: bool = False) -> MoneyRules:
+def read_rules(settings: Settings, quantum: QuantumSettings, run_budget: str | None = None) -> MoneyRules:
     """What the settings allow.
 
-    is_run: of a benchmark run, whose budget is its own. So is that of a service alone with its ledger, unless
-    `serve.budget` names one: it begins again with each start.
+    run_budget: the budget's name in a benchmark run, "" for a new one; None of a service, whose budget begins
+    again with each start where it is alone with its ledger and `serve.budget` names none.
     """
     serve, cost = settings.serve, settings.cost
-    named = serve.budget or (SHARED_BUDGET if is_shared(serve.ledger_file) else "")
+    named = run_budget
+    if named is None:
+        named = serve.budget or (SHARED_BUDGET if is_shared(serve.ledger_file) else "")
     quotas = {name: tenant.quota for name, tenant in settings.tenants.items()}
     return MoneyRules(
-        budget=f"process-{os.urandom(8).hex()}" if is_run or not named else named,
+        budget=named or f"process-{os.urandom(8).hex()}",
         most=quantum.max_money_per_run,
         price_per_s=cost.qpu_second,
         currency=cost.currency,
