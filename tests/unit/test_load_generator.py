@@ -95,6 +95,23 @@ def test_offline_holds_no_more_than_its_window_under_way_and_reports_throughput(
     assert max(out) == 4
 
 
+@pytest.mark.parametrize("scenario", list(Scenario))
+def test_subproblems_of_a_request_are_due_at_one_instant_and_each_has_its_latency(scenario: Scenario) -> None:
+    plan = ArrivalPlan(scenario, 80, 2, 200 * MS, batch=4)
+    queue = Queue(lambda number: 0.005)
+    calls = run_load(plan, queue)
+    assert queue.batches == [4] * (len(calls) // 4)
+    first = sorted((call for call in calls if call.query == 0), key=lambda call: call.completed_ns)[:4]
+    assert len({call.scheduled_ns for call in first}) == 1
+    if scenario is not Scenario.SERVER:  # where others may be served before
+        assert [round(call.latency_ns / MS) for call in first] == [5, 10, 15, 20]
+    load_run = judge(calls, plan, "quantum")
+    assert load_run.calls == len(calls) == len(schedule(plan)) or not plan.is_counted
+    if plan.open_loop:
+        assert load_run.offered_per_s == pytest.approx(80, rel=0.4)
+        assert len({call.scheduled_ns for call in calls}) == len(calls) / 4
+
+
 def test_what_the_load_lost_itself_is_off_the_budget() -> None:
     class BlockingDispatcher(Queue):
         """Holds the loop for 40 ms on its first call, as a long computation would."""

@@ -61,6 +61,9 @@ def load(
             min=2, max=256, help="Variables per subproblem, up to the device's width (default: kernel.n)."
         ),
     ] = None,
+    batch: Annotated[
+        int, typer.Option(help="Subproblems in one request, all due at its instant; each is a call.")
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Random seed for arrivals and subproblems.")] = 0,
     circuit: Annotated[
         Path | None, typer.Option(help="Run a user circuit, OpenQASM 3 or QPY, instead of subproblems.")
@@ -120,13 +123,22 @@ def load(
             f"--deadline-ms: must be from {SHORTEST_MS:g} to {LONGEST_MS:.0f} ms (got {budget_ms:g})"
         )
     plan = ArrivalPlan(
-        Scenario(scenario), rate, duration, round(budget_ms * 1e6), n or settings.kernel.n, seed
+        Scenario(scenario),
+        rate,
+        duration,
+        round(budget_ms * 1e6),
+        n or settings.kernel.n,
+        seed,
+        batch=batch,
     )
     targets = _targets(target, hosts)
     elsewhere = _elsewhere(targets, placement, certificate, private_key, authorities)
     own = _circuit(circuit, value or [], shots, settings, observable or [], observables)
-    if own is not None and n is not None:
-        raise SettingsError("--n: is of subproblems, and --circuit asks none; leave one of the two out")
+    for flag, is_given in (("--n", n is not None), ("--batch", batch != 1)):
+        if own is not None and is_given:
+            raise SettingsError(
+                f"{flag}: is of subproblems, and --circuit asks none; leave one of the two out"
+            )
     job = LoadJob(plan, count, runs, sweep, clock, elsewhere, own)
     _refuse(job)
     folder = RunFolder.create(out) if out is not None else None

@@ -40,12 +40,17 @@ class SubproblemBatch:
     @property
     def size(self) -> int:
         """Bytes of all coefficients as they travel: the upper triangles and the linear terms."""
-        return sum(4 * subproblem.n * (subproblem.n + 1) for subproblem in self.subproblems)
+        return sum(count_coefficient_bytes(subproblem.n) for subproblem in self.subproblems)
 
     @property
     def budget_ns(self) -> int:
         """Until the last of the deadlines, nanoseconds."""
         return max(subproblem.budget_ns for subproblem in self.subproblems)
+
+
+def count_coefficient_bytes(n: int) -> int:
+    """Of a subproblem of n variables as it travels: the upper triangle and the linear terms."""
+    return 4 * n * (n + 1)
 
 
 def check_count(count: int) -> None:

@@ -16,6 +16,11 @@ from numpy.typing import NDArray
 from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import (
+    MOST_COEFFICIENT_BYTES,
+    MOST_SUBPROBLEMS,
+    count_coefficient_bytes,
+)
 
 Instants = NDArray[np.int64]
 MOST_CALLS = 5_000_000
@@ -59,6 +64,7 @@ class ArrivalPlan:
     seed: of the arrivals and the subproblems.
     streams: calls a query of `multi-stream`.
     window: calls under way at most in `offline`, whose sender holds back what a queue would refuse.
+    batch: subproblems that travel in one request; all are due at one instant, and each is a call.
     """
 
     scenario: Scenario
@@ -69,6 +75,7 @@ class ArrivalPlan:
     seed: int = 0
     streams: int = 8
     window: int = 32
+    batch: int = 1
 
     def __post_init__(self) -> None:
         if not (self.rate_per_s > 0 and np.isfinite(self.rate_per_s)):
@@ -84,6 +91,24 @@ class ArrivalPlan:
             )
         if self.deadline_ns <= 0:
             raise SettingsError("--deadline-ms: must be above 0 milliseconds")
+        if self.batch != 1:
+            self._check_batch()
+
+    def _check_batch(self) -> None:
+        if not 1 <= self.batch <= MOST_SUBPROBLEMS:
+            raise SettingsError(
+                f"--batch: must be 1 to {MOST_SUBPROBLEMS} subproblems a request (got {self.batch})"
+            )
+        fitting = MOST_COEFFICIENT_BYTES // count_coefficient_bytes(self.n)
+        if self.batch > fitting:
+            raise SettingsError(
+                f"--batch: a request takes {fitting} subproblems of {self.n} variables (got {self.batch})"
+            )
+
+    @property
+    def calls_at_once(self) -> int:
+        """Calls that the streams make at one instant."""
+        return self.batch * (self.streams if self.scenario is Scenario.MULTI_STREAM else 1)
 
     @property
     def open_loop(self) -> bool:
@@ -116,12 +141,16 @@ def poisson(rate_per_s: float, duration_ns: int, seed: int) -> Instants:
 
 
 def schedule(plan: ArrivalPlan) -> Instants:
-    """Instants of the calls that are there beforehand; empty for the streams, whose calls all wait."""
+    """Instants of the calls that are there beforehand; empty for the streams, whose calls all wait.
+
+    Those of a request follow each other.
+    """
     match plan.scenario:
         case Scenario.SERVER:
-            return poisson(plan.rate_per_s, plan.duration_ns, plan.seed)
+            return poisson(plan.rate_per_s / plan.batch, plan.duration_ns, plan.seed).repeat(plan.batch)
         case Scenario.OFFLINE:
-            return np.zeros(max(1, round(plan.rate_per_s * plan.duration_s)), dtype=np.int64)
+            requests = max(1, round(plan.rate_per_s * plan.duration_s / plan.batch))
+            return np.zeros(requests * plan.batch, dtype=np.int64)
         case Scenario.SINGLE_STREAM | Scenario.MULTI_STREAM:
             return np.zeros(0, dtype=np.int64)
 

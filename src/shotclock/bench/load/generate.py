@@ -18,6 +18,7 @@ from shotclock.domain.circuit_batch import CircuitBatch
 from shotclock.domain.outcome import CircuitOutcome, Executed, Outcome
 from shotclock.domain.ports import Clock, Dispatcher
 from shotclock.domain.subproblem import Subproblem
+from shotclock.domain.subproblem_batch import SubproblemBatch
 
 Request = Subproblem | CircuitSpec | CircuitBatch
 """What a call asks: a subproblem to solve, a user circuit to run, or its observables to measure."""
@@ -57,10 +58,8 @@ class LoadGenerator:
                     await self._open()
                 case Scenario.OFFLINE:
                     await self._offline()
-                case Scenario.SINGLE_STREAM:
-                    await self._streams(1)
-                case Scenario.MULTI_STREAM:
-                    await self._streams(self.plan.streams)
+                case Scenario.SINGLE_STREAM | Scenario.MULTI_STREAM:
+                    await self._streams()
         except ExceptionGroup as raised:
             raise raised.exceptions[0] from None
         return self.calls
@@ -69,32 +68,33 @@ class LoadGenerator:
         instants = schedule(self.plan)
         self._began_ns = self.clock.now_ns() + LEAD_NS
         async with asyncio.TaskGroup() as group:
-            for query, at_ns in enumerate(instants.tolist()):
+            for query, at_ns in enumerate(instants[:: self.plan.batch].tolist()):
                 early_ns = at_ns - self._now_ns()
                 if early_ns > 0:
                     await asyncio.sleep(early_ns / NS_PER_S)
-                group.create_task(self._call(query, at_ns))
+                group.create_task(self._ask(query, at_ns))
 
     async def _offline(self) -> None:
-        count = len(schedule(self.plan))
+        count = len(schedule(self.plan)) // self.plan.batch
         self._began_ns = self.clock.now_ns()
         queries = iter(range(count))
 
         async def one_after_another() -> None:
             for query in queries:
-                await self._call(query, self._now_ns())
+                await self._ask(query, self._now_ns())
 
         async with asyncio.TaskGroup() as group:
-            for _ in range(min(self.plan.window, count)):
+            for _ in range(min(max(1, self.plan.window // self.plan.batch), count)):
                 group.create_task(one_after_another())
 
-    async def _streams(self, width: int) -> None:
+    async def _streams(self) -> None:
+        width = self.plan.calls_at_once
         self._began_ns = self.clock.now_ns()
         query = 0
         while (now_ns := self._now_ns()) < self.plan.duration_ns:
             async with asyncio.TaskGroup() as group:
-                for _ in range(width):
-                    group.create_task(self._call(query, now_ns))
+                for _ in range(width // self.plan.batch):
+                    group.create_task(self._ask(query, now_ns))
             query += 1
             if not any(call.is_answered for call in self.calls[-width:]):
                 await self._wait_out(now_ns)
@@ -104,25 +104,37 @@ class LoadGenerator:
         until_ns = min(asked_ns + self.plan.deadline_ns, self.plan.duration_ns)
         await asyncio.sleep(max(0, until_ns - self._now_ns()) / NS_PER_S)
 
-    async def _call(self, query: int, scheduled_ns: int) -> None:
+    async def _ask(self, query: int, scheduled_ns: int) -> None:
+        """One request, and a record of each call in it."""
+        issued_ns = self._now_ns()
+        requests = [self._next_request(issued_ns - scheduled_ns) for _ in range(self.plan.batch)]
+
+        def keep(_: int, outcome: Outcome | CircuitOutcome) -> None:
+            self.calls.append(
+                record(
+                    outcome,
+                    run=self.run,
+                    query=query,
+                    scheduled_ns=scheduled_ns,
+                    issued_ns=issued_ns,
+                    completed_ns=self._now_ns(),
+                )
+            )
+
+        if len(requests) == 1:
+            keep(0, await ask(self.dispatcher, requests[0]))
+            return
+        subproblems = tuple(request for request in requests if isinstance(request, Subproblem))
+        await self.dispatcher.solve_batch(SubproblemBatch(subproblems), keep)
+
+    def _next_request(self, lag_ns: int) -> Request:
+        """lag_ns: what the load has lost of its budget."""
         request = self.requests[self._calls_made % len(self.requests)]
         self._calls_made += 1
-        issued_ns = self._now_ns()
-        own_request = replace(
+        return replace(
             request,
             request_id=f"load-{self.plan.seed}-{self.run}-{self._calls_made}",
-            budget_ns=max(0, self.plan.deadline_ns - (issued_ns - scheduled_ns)),
-        )
-        outcome = await ask(self.dispatcher, own_request)
-        self.calls.append(
-            record(
-                outcome,
-                run=self.run,
-                query=query,
-                scheduled_ns=scheduled_ns,
-                issued_ns=issued_ns,
-                completed_ns=self._now_ns(),
-            )
+            budget_ns=max(0, self.plan.deadline_ns - lag_ns),
         )
 
     def _now_ns(self) -> int:

@@ -218,6 +218,7 @@ class LoadSummary(_Frozen):
         or where it is a miss.
     knee: what a sweep found; None without a sweep.
     circuit: None where subproblems were asked.
+    batch: subproblems in one request; each is a call.
     cost: None if no call reports QPU time.
     """
 
@@ -244,6 +245,7 @@ class LoadSummary(_Frozen):
     interval: RunInterval | None
     knee: Knee | None
     circuit: Circuit | None = None
+    batch: int = Field(default=1, ge=1)
     cost: LoadCost | None = None
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -252,7 +254,7 @@ class LoadSummary(_Frozen):
     def request_label(self) -> str:
         """What a call asked, in a few words."""
         if self.circuit is None:
-            return f"n = {self.n}"
+            return f"n = {self.n}" if self.batch == 1 else f"n = {self.n}, {self.batch} in a request"
         return f"{self.circuit}, {count(self.n, 'bit')}"
 
     @property

@@ -36,12 +36,16 @@ def done(subproblem: Subproblem) -> Outcome:
 class ScriptedQueue:
     """Implements Dispatcher on the running loop's time: first come, first served, by one server.
 
-    service_s: of the k-th call, seconds; answers: what the k-th call ends in; budgets_ns: as they came.
+    service_s: of the k-th call, seconds.
+    answers: what the k-th call ends in.
+    budgets_ns: of the calls, as they came.
+    batches: subproblems of each batch.
     """
 
     service_s: Callable[[int], float]
     answers: Callable[[int], Callable[[Subproblem], Outcome]] = lambda _: done
     budgets_ns: list[int] = field(default_factory=list)
+    batches: list[int] = field(default_factory=list)
     _free_at_s: float = 0.0
 
     async def solve(self, subproblem: Subproblem) -> Outcome:
@@ -51,6 +55,7 @@ class ScriptedQueue:
 
     async def solve_batch(self, batch: SubproblemBatch, deliver: DeliverOutcome) -> None:
         """See `Dispatcher.solve_batch`; the server takes one after the other."""
+        self.batches.append(len(batch.subproblems))
         await solve_each(self.solve, batch, deliver)
 
     async def execute(self, spec: CircuitSpec) -> CircuitOutcome:

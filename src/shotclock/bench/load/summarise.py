@@ -91,6 +91,7 @@ def summarise(
         interval=_interval(calls, len(runs), plan, facts.basis) if one_rate else None,
         knee=facts.knee,
         circuit=facts.circuit,
+        batch=plan.batch,
         cost=None if facts.price is None else cost(runs, calls, quoted, facts.price),
     )
 

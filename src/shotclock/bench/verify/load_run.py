@@ -73,7 +73,14 @@ def _figures(calls: Sequence[CallRecord], summary: LoadSummary) -> Iterator[Cont
     if strays := {call.run for call in calls} - set(range(len(summary.runs))):
         yield Contradiction(CALLS, f"has calls of runs that {SUMMARY} does not have: {sorted(strays)[:5]}")
     deadline_ns = round(summary.deadline_ms * NS_PER_MS)
-    plan = ArrivalPlan(summary.scenario, summary.rate_per_s, summary.duration_s, deadline_ns, summary.n)
+    plan = ArrivalPlan(
+        summary.scenario,
+        summary.rate_per_s,
+        summary.duration_s,
+        deadline_ns,
+        summary.n,
+        batch=summary.batch,
+    )
     for number, run in enumerate(summary.runs):
         run_calls = [call for call in calls if call.run == number]
         run_plan = replace(plan, rate_per_s=run.rate_per_s, duration_s=run.duration_s, seed=run.seed)

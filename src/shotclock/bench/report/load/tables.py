@@ -223,7 +223,7 @@ def settings(summary: LoadSummary) -> list[tuple[str, str]]:
 def _request_rows(summary: LoadSummary) -> list[tuple[str, str]]:
     circuit = summary.circuit
     if circuit is None:
-        return [("variables a subproblem", str(summary.n))]
+        return [("variables a subproblem", str(summary.n)), ("subproblems a request", str(summary.batch))]
     values = ", ".join(f"{name} = {value:g}" for name, value in circuit.values.items())
     return [
         ("circuit", f"{circuit.file}, SHA-256 {circuit.sha256[:12]}"),
