@@ -24,6 +24,7 @@ from shotclock.telemetry.canary_facts import CanaryFacts
 from shotclock.telemetry.exposition import Exposition
 from shotclock.telemetry.host_figures import HostFigures
 from shotclock.telemetry.metrics import NAMED_CLIENTS, STAGE_NAMES, Metrics, PrometheusRecorder
+from shotclock.telemetry.recent import RecentWindow
 from shotclock.telemetry.service_facts import ServiceFacts
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +55,13 @@ def test_the_page_documents_every_metric_and_no_other() -> None:
     metrics.registry.register(HostFigures(BurstWatch(BurstRules(1, 1.0, 1.0)).families))
     metrics.registry.register(CanaryFacts(lambda: NO_CANARY))
     assert documented == list_names(metrics)
+
+
+def test_a_cancelled_call_is_one_missed_call_of_the_status_page() -> None:
+    recent = RecentWindow()
+    PrometheusRecorder(Metrics(), "test", recent=recent).record_cancellation(NS_PER_MS)
+    everybody = recent.summarise().everybody
+    assert (everybody.calls, everybody.misses) == (1, 1)
 
 
 def test_what_is_not_known_of_a_service_is_absent_and_the_rest_as_read() -> None:

@@ -136,26 +136,29 @@ class Lanes:
             may_start = len(self._jobs) < self._health.lanes.limit and len(self._waiting) > 0
             early_s = self._early_ns() / NS_PER_S
             # In this order: each call that arrives comes here, and the last question looks at every caller.
-            if may_start and early_s <= 0 and self._runnable():
+            if may_start and early_s <= 0 and self._find_runnable(1):
                 return
             self._changed.clear()
+            if not may_start or early_s <= 0:
+                await self._changed.wait()
+                continue
             with suppress(TimeoutError):
-                async with asyncio.timeout(early_s if may_start and early_s > 0 else None):
+                async with asyncio.timeout(early_s):
                     await self._changed.wait()
 
-    def _runnable(self) -> list[Call]:
-        """The waiting calls that may have the next lane, in order.
+    def _find_runnable(self, count: int) -> list[Call]:
+        """The first `count` waiting calls that may have the next lane, in order.
 
         The emulation of a user circuit may take any time, so the last of several lanes is for subproblems.
         """
-        waiting = self._waiting.peek(len(self._waiting))
         lanes = self._health.lanes.limit
         if lanes == 1 or not self._forecast.provider.limits.emulated:
-            return waiting
-        users = sum(job.has_user_circuit for job in self._jobs.values())
+            return self._waiting.peek(count)
+        users = sum([job.has_user_circuit for job in self._jobs.values()])
         if users < lanes - 1:
-            return waiting
-        return [call for call in waiting if not isinstance(call.work, UserCircuits)]
+            return self._waiting.peek(count)
+        waiting = self._waiting.peek(len(self._waiting))
+        return [call for call in waiting if not isinstance(call.work, UserCircuits)][:count]
 
     def _early_ns(self) -> int:
         """How long a job submitted now would wait for the QPU, while other calls could still join it."""
@@ -202,7 +205,7 @@ class Lanes:
             # Every waiting call ended during the waits: the token must stay available for the next job.
             self._health.submissions.give_back()
             return
-        calls = tuple(plan.calls())
+        calls = plan.calls
         self._waiting.take(calls)
         self._recorder.record_queue_length(len(self._waiting))
         now = self._clock.now_ns()
@@ -216,10 +219,10 @@ class Lanes:
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         plan = self._jobs.pop(task)
-        for call in plan.calls():
+        for call in plan.calls:
             self._job_of.pop(call, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            for call in plan.calls():
+            for call in plan.calls:
                 call.fail(error)
         # Jobs usually take less than their p95, so sums of p95s would grow into a wait that does not exist.
         left_s = sum(job.fit.predicted_s for job in self._jobs.values())
@@ -246,7 +249,7 @@ class Lanes:
 
         After each such call the event loop has its turn: a whole queue that has become late would hold it.
         """
-        while waiting := self._runnable()[: self._policy.limit]:
+        while waiting := self._find_runnable(self._policy.limit):
             head = waiting[0]
             if not head.is_wanted:
                 self._waiting.discard(head)

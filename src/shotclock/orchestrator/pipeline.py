@@ -40,7 +40,7 @@ from shotclock.orchestrator.delivery import deliver, split_stages
 from shotclock.orchestrator.forecast import Forecast
 from shotclock.orchestrator.health.health import Health
 from shotclock.orchestrator.health.retry import backoff_ns
-from shotclock.orchestrator.job_plan import BoundJob, JobPlan
+from shotclock.orchestrator.job_plan import BoundJob, JobPlan, has_user_circuit
 from shotclock.orchestrator.ledger.accounts import OverQuotaError, RepeatedCallError
 from shotclock.orchestrator.ledger.charges import estimate_account, read_usage
 from shotclock.orchestrator.ledger.job_journal import JobJournal
@@ -129,7 +129,7 @@ class Pipeline:
             isinstance(error, ProviderError) and error.kind is FaultKind.PERMANENT
         )
         calls = bound.calls
-        if not is_circuits or self.provider.limits.paid or len(calls) < 2 or not _has_user_circuit(calls):
+        if not is_circuits or self.provider.limits.paid or len(calls) < 2 or not has_user_circuit(calls):
             return False
         for job in bound.split():
             try:
@@ -230,7 +230,7 @@ class Pipeline:
                 self._recorder.record_retry()
             except WorkerError as error:
                 # Lost to no fault of theirs; a user circuit may be what ends every process that it meets.
-                is_lost = error.fault is WorkerFault.DIED and not _has_user_circuit(job.calls)
+                is_lost = error.fault is WorkerFault.DIED and not has_user_circuit(job.calls)
                 if not is_lost or attempt >= self._attempts:
                     raise
                 await self._take_token(job.calls)
@@ -342,7 +342,7 @@ class Pipeline:
 
     def _is_emulated_circuit(self, calls: tuple[Call, ...]) -> bool:
         """Whether the job takes as long as a caller's circuit takes to emulate: no other job's time."""
-        return self.provider.limits.emulated and _has_user_circuit(calls)
+        return self.provider.limits.emulated and has_user_circuit(calls)
 
     async def _submit(self, job: Job, bound: BoundJob) -> Accepted:
         """Hands the job over; if this task is cancelled, `_abandon` cancels the job in the background."""
@@ -358,7 +358,9 @@ class Pipeline:
     async def _hand_over(self, job: Job, bound: BoundJob) -> Accepted:
         calls = bound.calls
         # The intent must be durable before the submit: after a crash, the tag is how a paid job is found.
-        account = estimate_account(self.provider, job, bound.accounts(self._clock.now_ns()))
+        account = None
+        if self.provider.limits.paid:
+            account = estimate_account(self.provider, job, bound.accounts(self._clock.now_ns()))
         await self.journal.intend(job.tag, _request_ids(calls), job.shots, account)
         if not any(call.is_wanted for call in calls):
             # Recording the intent awaits; a job that nobody waits for must not be paid for.
@@ -443,10 +445,6 @@ class Pipeline:
         timing = StageTiming(stage, began_ns, self._clock.now_ns() - began_ns, emulated_ns)
         for call in calls:
             call.progress.record_stage(timing)
-
-
-def _has_user_circuit(calls: tuple[Call, ...]) -> bool:
-    return any(isinstance(call.work, UserCircuits) for call in calls)
 
 
 def _request_ids(calls: tuple[Call, ...]) -> tuple[str, ...]:

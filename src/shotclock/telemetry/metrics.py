@@ -151,7 +151,7 @@ class _Client:
     ) -> None:
         metrics, of, provenance = self._metrics, self._of, outcome.provenance
         # as in `quantum_share`: reused samples of an equal earlier call do not count as a QPU call
-        sampled = isinstance(outcome, Done | Executed) and outcome.samples.shots > 0
+        sampled = isinstance(outcome, Done | Executed) and len(outcome.samples.counts) > 0
         samples_back = sampled and not provenance.cached
         if samples_back:
             of(metrics.job_size).observe(provenance.sharers)
@@ -180,7 +180,6 @@ class _Client:
     def record_cancellation(self, duration_ns: int) -> None:
         self._of(self._metrics.calls, CANCELLED).inc()
         self._of(self._metrics.call_duration, CANCELLED).observe(duration_ns / NS_PER_S)
-        self._recent.record(duration_ns, in_time=False, samples=False, limit="")
         self._recent.record(duration_ns, in_time=False, samples=False)
 
     def record_report(self, reported: ClientOutcomes) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +18,9 @@ from shotclock.wire import methods
 NAME_PROPERTIES = ("peer_dns", "peer_uri")
 
 audit = logging.getLogger("shotclock.audit")
+
+present_names: ContextVar[frozenset[str]] = ContextVar("present_names")
+"""Of whoever makes the call that the present task handles; `Authorization` reads them once."""
 
 Handler = Any
 """grpc.RpcMethodHandler, which grpc leaves untyped."""
@@ -101,6 +105,7 @@ class Authorization(grpc.aio.ServerInterceptor):  # type: ignore[misc]
 
     async def _check(self, method: str, context: Any) -> None:
         names = peer_names(context)
+        present_names.set(names)
         if not self._policy.permits(method, names):
             who = ", ".join(sorted(names)) or "a certificate without a DNS or URI name"
             audit.warning("denied", extra={"caller": who, "method": method, "peer": context.peer()})

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 DEADLINE_SHARE = 0.5
 """A refusal is held for at most this share of the time that its caller still waits."""
@@ -52,14 +54,13 @@ class ReadTurns:
         """The caller's calls whose bytes are not taken in yet."""
         return self._users[caller]
 
-    @asynccontextmanager
-    async def hold(self, caller: str) -> AsyncIterator[None]:
-        """Waits for the caller's turn; raises TimeoutError where the bytes take too long after that."""
+    async def take(self, caller: str, read: Callable[[], Awaitable[T]]) -> T:
+        """What `read` returns, in the caller's turn; TimeoutError where it takes too long after that."""
         turns = self._turns.setdefault(caller, asyncio.Semaphore(self._limits.requests))
         self._users[caller] += 1
         try:
             async with turns, asyncio.timeout(self._limits.request_s):
-                yield
+                return await read()
         finally:
             self._users[caller] -= 1
             if not self._users[caller]:

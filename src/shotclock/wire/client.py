@@ -442,8 +442,9 @@ class GrpcDispatcher:
         return DeadlinePassed(budget_ns)
 
     def _metadata(self, trace: TraceContext | None, origin: Origin) -> Metadata:
-        own = replace(origin, allocation=self._allocation) if origin.allocation == NO_ALLOCATION else origin
-        return (*(trace_metadata(trace) or ()), *origin_metadata(own))
+        if self._allocation != NO_ALLOCATION and origin.allocation == NO_ALLOCATION:
+            origin = replace(origin, allocation=self._allocation)
+        return (*(trace_metadata(trace) or ()), *origin_metadata(origin))
 
     def _report_damage(self, method: str, message: DamagedMessage) -> None:
         log.warning("integrity: %s to %s: the %s arrived damaged", method, self._channels.target, message)

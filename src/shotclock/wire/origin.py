@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from shotclock.domain.accounting import Allocation, Origin
+from shotclock.domain.accounting import HERE, Allocation, Origin
 from shotclock.domain.errors import SettingsError
 
 ALLOCATION = "shotclock-allocation"
@@ -27,6 +27,8 @@ def origin_metadata(origin: Origin) -> tuple[tuple[str, str], ...]:
 def read_origin(context: Any) -> Origin:
     """What the caller sent. Raises SettingsError on what `origin_metadata` does not make."""
     sent = {key: value for key, value in context.invocation_metadata() or () if key in {ALLOCATION, REPEATED}}
+    if not sent:
+        return HERE
     labels = str(sent.get(ALLOCATION, SEPARATOR * 2)).split(SEPARATOR)
     if len(labels) != 3:
         raise SettingsError(f"allocation: must be job, account and user (got {len(labels)} labels)")

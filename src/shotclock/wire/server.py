@@ -20,7 +20,7 @@ from shotclock.domain.overview import CertificateDates
 from shotclock.domain.ports import Dispatcher, Operations, Rollout
 from shotclock.domain.recorders import DamagedMessage
 from shotclock.domain.status import Phase
-from shotclock.wire.authorization import Authorization, peer_names
+from shotclock.wire.authorization import Authorization, present_names
 from shotclock.wire.certificate_checks import NEW_KEY, Purpose
 from shotclock.wire.certificates import LiveIdentity
 from shotclock.wire.methods import SERVICE
@@ -206,7 +206,7 @@ def _namer(security: ServerTls | Insecure) -> Callable[[str, Any], str]:
     if isinstance(security, Insecure):
         return name_nobody
     policy = security.policy
-    return lambda method, context: policy.caller(method, peer_names(context))
+    return lambda method, _: policy.caller(method, present_names.get())
 
 
 def _identity(security: ServerTls | Insecure) -> LiveIdentity | None:

@@ -249,8 +249,7 @@ class Service:
         if self._turns.waiting(caller) >= limits.unread:
             raise too_many_unread(method, limits.unread)
         try:
-            async with self._turns.hold(caller):
-                payload = await context.read()
+            payload = await self._turns.take(caller, context.read)
         except TimeoutError:
             raise too_slow(method, limits.request_s) from None
         if not isinstance(payload, bytes):  # gRPC's mark of an end without a message

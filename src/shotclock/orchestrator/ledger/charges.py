@@ -7,13 +7,11 @@ from shotclock.domain.budget import NS_PER_S
 from shotclock.domain.ports import Budgeted, Execution, Job, Provider
 
 
-def estimate_account(provider: Provider, job: Job, calls: tuple[CallAccount, ...]) -> JobAccount | None:
-    """The account of a job that is about to be submitted; None where nothing is paid for.
+def estimate_account(provider: Provider, job: Job, calls: tuple[CallAccount, ...]) -> JobAccount:
+    """The account of a job that is about to be submitted to a paid provider.
 
     A provider that predicts no usage reserves the time from submit to samples, which is at least as long.
     """
-    if not provider.limits.paid:
-        return None
     seconds = provider.estimate_s(job) if isinstance(provider, Budgeted) else provider.predict_s(job)
     return JobAccount(calls, seconds)
 
