@@ -101,6 +101,20 @@ def test_a_job_is_held_with_all_it_went_through(make: Make) -> None:
     asyncio.run(main())
 
 
+def test_writes_are_carried_out_in_the_order_in_which_they_were_asked_for(make: Make) -> None:
+    async def main() -> None:
+        ledger = make(make_step_clock())
+        tags = [f"t{number}" for number in range(40)]
+        await asyncio.gather(*(ledger.intend(record(tag)) for tag in tags))
+        moves = [ledger.move(tag, S.SUBMITTED, job_id="job-1") for tag in tags]
+        for state in (S.RESULT, S.APPLIED):
+            moves += [ledger.move(tag, state) for tag in reversed(tags)]
+        await asyncio.gather(*moves)
+        assert [job.tag for job in await ledger.jobs(S.APPLIED)] == tags[::-1]
+
+    asyncio.run(main())
+
+
 def test_the_oldest_change_comes_first_whatever_the_clock_says(make: Make) -> None:
     backwards = map(float, itertools.count(0, -1)).__next__
 

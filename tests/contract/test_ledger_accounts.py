@@ -8,8 +8,10 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import apsw
+import psycopg
 import pytest
 
 from postgres_cluster import Cluster
@@ -223,6 +225,34 @@ def test_the_accounts_of_a_file_and_a_database_are_read_back(tmp_path: Path, pos
     assert before is not None
     assert after is not None
     assert after >= before + 3
+
+
+@pytest.mark.parametrize(
+    ("rules", "statements"),
+    [(MoneyRules(), 0), (RULES, 1), (replace(RULES, quotas={"ada": TenantQuota(qpu_s=1e6)}), 2)],
+)
+def test_an_intent_reads_only_the_sums_that_have_a_limit(
+    postgres: Cluster, monkeypatch: pytest.MonkeyPatch, rules: MoneyRules, statements: int
+) -> None:
+    queries: list[str] = []
+    execute = psycopg.Connection.execute
+
+    def note(connection: psycopg.Connection[Any], query: str, *values: Any) -> psycopg.Cursor[Any]:
+        queries.append(query)
+        return execute(connection, query, *values)
+
+    async def main() -> None:
+        with contextlib.closing(PostgresLedger(empty(postgres), Wall().read, term_s=3_600.0)) as ledger:
+            ledger.limit("scripted", limits(rules))
+            await ledger.intend(job("a", 1.0))  # creates the provider's row
+            monkeypatch.setattr(psycopg.Connection, "execute", note)
+            await ledger.intend(job("b", 1.0, "ada", "bob"))
+            monkeypatch.undo()
+
+    asyncio.run(main())
+    assert sum("sum(" in query for query in queries) == statements
+    # the lease, the provider's row, lanes in use, repeats, the account, two callers' spending, the intent
+    assert len(queries) == statements + 8
 
 
 def test_replicas_share_one_budget_to_the_last_cent(postgres: Cluster) -> None:

@@ -351,7 +351,10 @@ class Charged(Protocol):
 
 
 class Ledger(Protocol):
-    """The durable record of paid jobs. Every method raises LedgerError if it cannot be made durable."""
+    """The durable record of paid jobs. Every method raises LedgerError if it cannot be made durable.
+
+    What one event loop asks for is carried out in the order in which it was asked for.
+    """
 
     async def intend(self, record: JobRecord) -> None:
         """Records what is about to be submitted; durable when this returns."""

@@ -28,9 +28,24 @@ class SqlAccounts:
         self._repeats = f"{prefix}repeats"
 
     def read_spending(self, provider: str) -> list[Spending]:
-        """See `AccountRows.read_spending`."""
+        """All of the provider's."""
         query = f"SELECT budget, caller, day, seconds, money FROM {self._spending} WHERE provider = ?"  # noqa: S608
         return [Spending(*row) for row in self._execute(query, (provider,))]
+
+    def sum_money(self, provider: str, budget: str) -> float:
+        """See `AccountRows.sum_money`."""
+        query = f"SELECT coalesce(sum(money), 0.0) FROM {self._spending} WHERE provider = ? AND budget = ?"  # noqa: S608
+        ((money,),) = self._execute(query, (provider, budget))
+        return float(money)
+
+    def sum_usage(self, provider: str, caller: str, since_day: str) -> tuple[float, float]:
+        """See `AccountRows.sum_usage`."""
+        query = (
+            f"SELECT coalesce(sum(seconds), 0.0), coalesce(sum(money), 0.0) FROM {self._spending} "  # noqa: S608
+            f"WHERE provider = ? AND caller = ? AND day >= ?"
+        )
+        ((seconds, money),) = self._execute(query, (provider, caller, since_day))
+        return float(seconds), float(money)
 
     def add_spending(self, provider: str, amount: Spending) -> None:
         """See `AccountRows.add_spending`."""
@@ -56,10 +71,18 @@ class SqlAccounts:
         )
         return [_entry(*row) for row in self._execute(query, (since_unix_s, until_unix_s))]
 
-    def read_repeats(self, since_unix_s: float) -> set[tuple[str, str]]:
+    def read_repeats(self, calls: Iterable[CallAccount], since_unix_s: float) -> set[tuple[str, str]]:
         """See `AccountRows.read_repeats`."""
-        query = f"SELECT caller, request_id FROM {self._repeats} WHERE at_unix_s >= ?"  # noqa: S608
-        return {(caller, request_id) for caller, request_id in self._execute(query, (since_unix_s,))}
+        names = [(call.caller, call.request_id) for call in calls]
+        if not names:
+            return set()
+        marks = ", ".join(["(?, ?)"] * len(names))
+        query = (
+            f"SELECT caller, request_id FROM {self._repeats} "  # noqa: S608
+            f"WHERE (caller, request_id) IN (VALUES {marks}) AND at_unix_s >= ?"
+        )
+        rows = self._execute(query, (*(name for pair in names for name in pair), since_unix_s))
+        return {(caller, request_id) for caller, request_id in rows}
 
     def write_repeat(self, caller: str, request_id: str, at_unix_s: float) -> None:
         """See `AccountRows.write_repeat`."""

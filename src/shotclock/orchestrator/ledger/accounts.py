@@ -71,8 +71,11 @@ class RepeatedCallError(LedgerBusyError):
 class AccountRows(Protocol):
     """The accounts and the spending of a ledger, inside a transaction."""
 
-    def read_spending(self, provider: str) -> list[Spending]:
-        """All of the provider's."""
+    def sum_money(self, provider: str, budget: str) -> float:
+        """What was spent of a budget."""
+
+    def sum_usage(self, provider: str, caller: str, since_day: str) -> tuple[float, float]:
+        """Seconds and money of a caller from a day on."""
 
     def add_spending(self, provider: str, amount: Spending) -> None:
         """Adds to the row of its budget, caller and day."""
@@ -83,8 +86,8 @@ class AccountRows(Protocol):
     def read_all(self, since_unix_s: float, until_unix_s: float) -> list[AccountEntry]:
         """Those of the jobs intended from one instant to before the other, the oldest first."""
 
-    def read_repeats(self, since_unix_s: float) -> set[tuple[str, str]]:
-        """Callers and request ids of the calls that were taken over since then."""
+    def read_repeats(self, calls: Iterable[CallAccount], since_unix_s: float) -> set[tuple[str, str]]:
+        """Callers and request ids of those of the calls that were taken over since then."""
 
     def write_repeat(self, caller: str, request_id: str, at_unix_s: float) -> None:
         """A call that was sent elsewhere before is about to be submitted here."""
@@ -101,8 +104,7 @@ def open_account(rows: AccountRows, record: JobRecord, rules: MoneyRules, now_un
     if record.account is None:
         return
     refuse_repeated(rows, record.account, now_unix_s)
-    spent = rows.read_spending(record.provider)
-    refuse_spending(record.account, rules, spent, find_day(now_unix_s))
+    refuse_spending(rows, record.provider, record.account, rules, find_day(now_unix_s))
     entry = AccountEntry(
         record.tag,
         record.provider,
@@ -128,7 +130,7 @@ def refuse_repeated(rows: AccountRows, account: JobAccount, now_unix_s: float) -
     may use them again.
     """
     oldest_s = now_unix_s - max((call.age_s for call in account.calls), default=0.0) - SKEW_S
-    repeats = rows.read_repeats(oldest_s)
+    repeats = rows.read_repeats((call for call in account.calls if not call.origin.repeats), oldest_s)
     for call in account.calls:
         if call.origin.repeats:
             for entry in rows.read_all(now_unix_s - call.age_s - SKEW_S, math.inf):
@@ -138,24 +140,26 @@ def refuse_repeated(rows: AccountRows, account: JobAccount, now_unix_s: float) -
             raise RepeatedCallError(call, "another orchestrator has taken the call over")
 
 
-def refuse_spending(account: JobAccount, rules: MoneyRules, spent: Iterable[Spending], today: str) -> None:
+def refuse_spending(
+    rows: AccountRows, provider: str, account: JobAccount, rules: MoneyRules, today: str
+) -> None:
     """Raises OverBudgetError or OverQuotaError where the job does not fit into what is left."""
-    spent = tuple(spent)
     seconds = account.estimate_s or 0.0
     money = seconds * rules.price_per_s
-    committed = sum(row.money for row in spent if row.budget == rules.budget)
-    # `not <=` instead of `>`, so that a NaN is refused too.
-    if rules.most and not committed + money <= rules.most * (1.0 + ROUNDING):
-        raise OverBudgetError(
-            f"money: this job needs {money:.4g} {rules.currency}, with {committed:.4g} spent and reserved of "
-            f"the limit {rules.most:.4g} by all orchestrators of this ledger; "
-            f"raise quantum.max_money_per_run to continue"
-        )
+    if rules.most:
+        committed = rows.sum_money(provider, rules.budget)
+        # `not <=` instead of `>`, so that a NaN is refused too.
+        if not committed + money <= rules.most * (1.0 + ROUNDING):
+            raise OverBudgetError(
+                f"money: this job needs {money:.4g} {rules.currency}, with {committed:.4g} spent and "
+                f"reserved of the limit {rules.most:.4g} by all orchestrators of this ledger; "
+                f"raise quantum.max_money_per_run to continue"
+            )
     for caller, share in account.shares().items():
         quota = rules.quota_of(caller)
         if quota is not None:
-            own = [row for row in spent if row.caller == caller and _counts(row.day, quota.period, today)]
-            _refuse_quota(caller, quota, own, share * seconds, share * money, rules.currency)
+            used_s, spent = rows.sum_usage(provider, caller, find_first_day(quota.period, today))
+            _refuse_quota(caller, quota, used_s + share * seconds, spent + share * money, rules.currency)
 
 
 def settle_account(rows: AccountRows, tag: str, usage: JobUsage, now_unix_s: float) -> None:
@@ -188,10 +192,22 @@ def find_day(unix_s: float) -> str:
     return datetime.fromtimestamp(unix_s, UTC).date().isoformat()
 
 
+def find_first_day(period: Period, today: str) -> str:
+    """The first day of the period that today is in; "" is before all days."""
+    match period:
+        case "day":
+            return today
+        case "month":
+            return f"{today[:7]}-01"
+        case "ever":
+            return ""
+
+
 def sum_of_period(spent: Iterable[Spending], caller: str, period: Period, today: str) -> tuple[float, float]:
     """Seconds and money of a caller that count today."""
-    own = [row for row in spent if row.caller == caller and _counts(row.day, period, today)]
-    return sum(row.seconds for row in own), sum(row.money for row in own)
+    first = find_first_day(period, today)
+    rows = [row for row in spent if row.caller == caller and row.day >= first]
+    return sum(row.seconds for row in rows), sum(row.money for row in rows)
 
 
 def _answers(entry: AccountEntry, call: CallAccount) -> bool:
@@ -200,28 +216,18 @@ def _answers(entry: AccountEntry, call: CallAccount) -> bool:
     )
 
 
-def _counts(day: str, period: Period, today: str) -> bool:
-    match period:
-        case "day":
-            return day == today
-        case "month":
-            return day[:7] == today[:7]
-        case "ever":
-            return True
-
-
-def _refuse_quota(
-    caller: str, quota: TenantQuota, own: list[Spending], seconds: float, money: float, currency: str
-) -> None:
+def _refuse_quota(caller: str, quota: TenantQuota, seconds: float, money: float, currency: str) -> None:
     for allowed, present, unit in (
-        (quota.qpu_s, sum(row.seconds for row in own) + seconds, f"QPU seconds a {quota.period}"),
-        (quota.money, sum(row.money for row in own) + money, f"{currency} a {quota.period}"),
+        (quota.qpu_s, seconds, f"QPU seconds a {quota.period}"),
+        (quota.money, money, f"{currency} a {quota.period}"),
     ):
         if allowed is not None and not present <= allowed * (1.0 + ROUNDING):
             raise OverQuotaError(caller, allowed, present, unit.replace("a ever", "in all"))
 
 
 def _count(rows: AccountRows, entry: AccountEntry, seconds: float) -> None:
+    if seconds == 0.0:
+        return
     day = find_day(entry.intended_unix_s)
     for caller, share in entry.account.shares().items():
         amount = Spending(entry.budget, caller, day, share * seconds, share * seconds * entry.price_per_s)
@@ -236,9 +242,18 @@ class MemoryAccounts:
         self._repeats: dict[tuple[str, str], float] = {}
         self._spending: dict[tuple[str, str, str, str], Spending] = {}
 
-    def read_spending(self, provider: str) -> list[Spending]:
-        """See `AccountRows.read_spending`."""
-        return [row for (name, *_), row in self._spending.items() if name == provider]
+    def sum_money(self, provider: str, budget: str) -> float:
+        """See `AccountRows.sum_money`."""
+        return sum(row.money for key, row in self._spending.items() if key[:2] == (provider, budget))
+
+    def sum_usage(self, provider: str, caller: str, since_day: str) -> tuple[float, float]:
+        """See `AccountRows.sum_usage`."""
+        rows = [
+            row
+            for (name, _, user, day), row in self._spending.items()
+            if (name, user) == (provider, caller) and day >= since_day
+        ]
+        return sum(row.seconds for row in rows), sum(row.money for row in rows)
 
     def add_spending(self, provider: str, amount: Spending) -> None:
         """See `AccountRows.add_spending`."""
@@ -256,9 +271,10 @@ class MemoryAccounts:
         """See `AccountRows.read_all`."""
         return [each for each in self.entries.values() if since_unix_s <= each.intended_unix_s < until_unix_s]
 
-    def read_repeats(self, since_unix_s: float) -> set[tuple[str, str]]:
+    def read_repeats(self, calls: Iterable[CallAccount], since_unix_s: float) -> set[tuple[str, str]]:
         """See `AccountRows.read_repeats`."""
-        return {key for key, at_unix_s in self._repeats.items() if at_unix_s >= since_unix_s}
+        keys = {(call.caller, call.request_id) for call in calls}
+        return {key for key in keys if self._repeats.get(key, -math.inf) >= since_unix_s}
 
     def write_repeat(self, caller: str, request_id: str, at_unix_s: float) -> None:
         """See `AccountRows.write_repeat`."""

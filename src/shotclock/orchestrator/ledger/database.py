@@ -108,8 +108,11 @@ CREATE TABLE shotclock.open_jobs (
 ) WITH (fillfactor = 50);
 {_MONEY_TABLES}"""  # noqa: S608 - the states are ours
 _RECORD = "j.tag, j.provider, j.requests, j.shots, m.after, m.job_id, m.note, m.at_unix_s"
-_OPEN = f"""SELECT {_RECORD} FROM shotclock.open_jobs o
-JOIN shotclock.jobs j ON j.tag = o.tag JOIN shotclock.moves m ON m.tag = o.tag AND m.step = o.step"""  # noqa: S608
+_FROM_OPEN = """FROM shotclock.open_jobs o
+JOIN shotclock.jobs j ON j.tag = o.tag JOIN shotclock.moves m ON m.tag = o.tag AND m.step = o.step"""
+_OPEN = f"SELECT {_RECORD} {_FROM_OPEN}"
+LOCK_OPEN = f"SELECT o.step, o.epoch, {_RECORD} {_FROM_OPEN}"
+"""The number of an open job's last move, the epoch that owns it, and its record."""
 _ALL = f"""SELECT {_RECORD} FROM shotclock.moves m JOIN shotclock.jobs j ON j.tag = m.tag
 WHERE m.after = ANY(%s) AND NOT EXISTS
 (SELECT FROM shotclock.moves n WHERE n.tag = m.tag AND n.step = m.step + 1) ORDER BY m.move"""  # noqa: S608
@@ -202,12 +205,12 @@ def read_jobs(connection: Connection, *states: LedgerState) -> tuple[JobRecord, 
         rows = connection.execute(f"{_OPEN} WHERE o.state = ANY(%s) ORDER BY m.move", (list(states),))
     else:
         rows = connection.execute(_ALL, (list(states or LedgerState),))
-    return tuple(_record(row) for row in rows)
+    return tuple(read_record(row) for row in rows)
 
 
 def read_open(connection: Connection, tags: list[str]) -> tuple[JobRecord, ...]:
     """The records with these tags that may still move."""
-    return tuple(_record(row) for row in connection.execute(f"{_OPEN} WHERE o.tag = ANY(%s)", (tags,)))
+    return tuple(read_record(row) for row in connection.execute(f"{_OPEN} WHERE o.tag = ANY(%s)", (tags,)))
 
 
 def read_longest_parked(connection: Connection, most: int) -> tuple[JobRecord, ...]:
@@ -215,7 +218,7 @@ def read_longest_parked(connection: Connection, most: int) -> tuple[JobRecord, .
     rows = connection.execute(
         f"{_OPEN} WHERE o.state = %s ORDER BY m.move LIMIT %s", (LedgerState.PARKED, most)
     )
-    return tuple(_record(row) for row in rows)
+    return tuple(read_record(row) for row in rows)
 
 
 def count_jobs(connection: Connection) -> dict[LedgerState, int]:
@@ -248,14 +251,13 @@ def read_history(connection: Connection, tag: str) -> tuple[Transition, ...]:
 def open_accounts(connection: Connection) -> SqlAccounts:
     """The accounts in the database."""
 
-    def execute(query: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-        cursor = connection.execute(query.replace("?", "%s"), values)
-        return cursor.fetchall() if cursor.description else []
-
-    return SqlAccounts(execute, "shotclock.")
+    return SqlAccounts(
+        lambda query, values: connection.execute(query.replace("?", "%s"), values), "shotclock."
+    )
 
 
-def _record(row: tuple[Any, ...]) -> JobRecord:
+def read_record(row: tuple[Any, ...]) -> JobRecord:
+    """The record in the columns of this module's queries."""
     tag, provider, requests, shots, state, job_id, note, changed_unix_s = row
     return JobRecord(
         tag, provider, tuple(json.loads(requests)), shots, LedgerState(state), job_id, note, changed_unix_s

@@ -140,7 +140,7 @@ class PaidJobs:
         self._on_trouble = on_trouble
         self._lanes = lanes
         self._line = LaneLine(self._look_for_lane)
-        self._writing: dict[str, asyncio.Task[None]] = {}
+        self._writing: set[asyncio.Task[None]] = set()
         self._tag_of: OrderedDict[str, str] = OrderedDict()
         self._undecided: dict[str, set[str]] = {}
         self._applied: set[str] = set()
@@ -179,24 +179,24 @@ class PaidJobs:
 
     def record_submit(self, tag: str, job_id: str) -> None:
         """See `JobJournal.record_submit`."""
-        self._write(tag, self._ledger.move(tag, LedgerState.SUBMITTED, job_id=job_id))
+        self._write(self._ledger.move(tag, LedgerState.SUBMITTED, job_id=job_id))
 
     def record_failure(self, tag: str, note: str) -> None:
         """See `JobJournal.record_failure`."""
-        self._write(tag, self._ledger.move(tag, LedgerState.FAILED, note=note))
+        self._write(self._ledger.move(tag, LedgerState.FAILED, note=note))
 
     def charge(self, tag: str, usage: JobUsage) -> None:
         """See `JobJournal.charge`."""
         if not self.broken:
-            self._write(tag, self._ledger.charge(tag, usage))
+            self._write(self._ledger.charge(tag, usage))
 
     def park(self, tag: str, note: str) -> None:
         """See `JobJournal.park`."""
-        self._write(tag, self._park(tag, note))
+        self._write(self._park(tag, note))
 
     def result(self, tag: str, requests: tuple[str, ...], usage: JobUsage = UNKNOWN_USAGE) -> None:
         """See `JobJournal.result`."""
-        self._write(tag, self._ledger.move(tag, LedgerState.RESULT))
+        self._write(self._ledger.move(tag, LedgerState.RESULT))
         if usage != UNKNOWN_USAGE:
             self.charge(tag, usage)
         request_ids = {request for request in requests if request}
@@ -218,7 +218,7 @@ class PaidJobs:
         for request_id in tuple(self._tag_of):
             self._forget(request_id, applied=False)
         while self._writing:
-            await asyncio.wait({*self._writing.values()})
+            await asyncio.wait(self._writing)
 
     def _forget(self, request_id: str, *, applied: bool) -> None:
         tag = self._tag_of.pop(request_id, None)
@@ -235,9 +235,7 @@ class PaidJobs:
         applied = tag in self._applied
         self._applied.discard(tag)
         state = LedgerState.APPLIED if applied else LedgerState.STALE
-        self._write(
-            tag, self._ledger.move(tag, state, note="" if applied else "none of its answers was applied")
-        )
+        self._write(self._ledger.move(tag, state, note="" if applied else "none of its answers was applied"))
 
     async def _park(self, tag: str, note: str) -> None:
         await self._ledger.move(tag, LedgerState.PARKED, note=note)
@@ -247,14 +245,13 @@ class PaidJobs:
                     log.debug("job parked", extra={"tag": tag, "request_ids": job.requests, "note": note})
         self._on_trouble(f"{tag} is parked: {note}; look it up at the provider, then `shotclock jobs settle`")
 
-    def _write(self, tag: str, move: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(self._after(self._writing.get(tag), move))
-        self._writing[tag] = task
-        task.add_done_callback(lambda finished: self._finish_write(tag, finished))
+    def _write(self, move: Coroutine[Any, Any, None]) -> None:
+        """Does not wait for the writes before it: a ledger writes in the order of calls."""
+        task = asyncio.ensure_future(self._await_write(move))
+        self._writing.add(task)
+        task.add_done_callback(self._writing.discard)
 
-    async def _after(self, before: asyncio.Task[None] | None, move: Coroutine[Any, Any, None]) -> None:
-        if before is not None:
-            await asyncio.wait({before})
+    async def _await_write(self, move: Coroutine[Any, Any, None]) -> None:
         try:
             await move
         except AdoptedError as error:
@@ -266,7 +263,3 @@ class PaidJobs:
         if not self.broken:
             self.broken = str(error)
             self._on_trouble(f"no more jobs are submitted: {error}")
-
-    def _finish_write(self, tag: str, task: asyncio.Task[None]) -> None:
-        if self._writing.get(tag) is task:
-            del self._writing[tag]

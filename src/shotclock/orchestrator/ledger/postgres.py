@@ -63,6 +63,7 @@ class PostgresLedger:
         self._lock = threading.Lock()
         self._refusal = ""
         self._is_repeating = False
+        self._held_epoch = NO_EPOCH
         self._doubtful: set[str] = set()
         self._adopted: set[str] = set()
         self._pid = os.getpid()
@@ -165,7 +166,7 @@ class PostgresLedger:
     # The methods below run on the writer's thread.
 
     def _begin(self, record: JobRecord, epoch: int, wait_ns: list[int], connection: Connection) -> Records:
-        if self._lease.epoch != epoch or not shared.hold_lease(connection, epoch):
+        if not self._lease.epoch == self._held_epoch == epoch:
             raise LedgerBusyError("the lease ran out before the intent: the job is not submitted")
         limits = self._limits.get(record.provider, UNLIMITED)
         wait_ns.append(shared.write_intent(connection, record, limits, epoch, self._now_unix_s()))
@@ -231,8 +232,10 @@ class PostgresLedger:
                 self._close_doubtful(connection)
                 with database.transact(connection):
                     # The lease comes first, in the order of all replicas' locks.
-                    shared.hold_lease(connection, self._lease.epoch)
-                    answers = [request.run(connection) for request in group]
+                    epoch = self._lease.epoch
+                    self._held_epoch = epoch if shared.hold_lease(connection, epoch) else NO_EPOCH
+                    with connection.pipeline():  # only what a decision needs is waited for
+                        answers = [request.run(connection) for request in group]
             except (psycopg.OperationalError, psycopg.InterfaceError, ShotclockError) as error:
                 self._drop(group, database.reason(error))
             except Exception as error:  # noqa: BLE001 - the other requests of the group must go on

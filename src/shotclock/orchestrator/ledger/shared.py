@@ -13,10 +13,12 @@ from shotclock.domain.ledger import JobRecord, LedgerError, LedgerState
 from shotclock.orchestrator.ledger.accounts import open_account, release_unsubmitted, settle_account
 from shotclock.orchestrator.ledger.database import (
     CLOSED,
+    LOCK_OPEN,
     Connection,
     open_accounts,
     read_jobs,
     read_open,
+    read_record,
     transact,
 )
 from shotclock.orchestrator.ledger.limits import SharedLimits
@@ -61,9 +63,13 @@ def end_lease(connection: Connection, epoch: int) -> None:
 
 
 def hold_lease(connection: Connection, epoch: int) -> bool:
-    """Whether the epoch is that of a lease in force; nobody can end it before this transaction does."""
+    """Whether the epoch is that of a lease in force; nobody ends it before this transaction does.
+
+    It may be renewed meanwhile.
+    """
     rows = connection.execute(
-        "SELECT FROM shotclock.leases WHERE epoch = %s AND expires_at > clock_timestamp() FOR SHARE", (epoch,)
+        "SELECT FROM shotclock.leases WHERE epoch = %s AND expires_at > clock_timestamp() FOR KEY SHARE",
+        (epoch,),
     )
     return rows.fetchone() is not None
 
@@ -89,13 +95,13 @@ def write_intent(
         raise LanesBusyError(f"{running} jobs of all replicas are with {begins.provider}: no lane is free")
     open_account(open_accounts(connection), begins, limits.money, now_unix_s)
     connection.execute(
-        "INSERT INTO shotclock.jobs VALUES (%s, %s, %s, %s)",
-        (begins.tag, begins.provider, json.dumps(begins.requests), begins.shots),
-    )
-    _append(connection, begins.state, begins, 0, epoch)
-    connection.execute(
-        "INSERT INTO shotclock.open_jobs VALUES (%s, %s, %s, 0, %s, clock_timestamp())",
-        (begins.tag, begins.provider, begins.state, epoch),
+        _ADD_JOB + _INSERT_MOVE,
+        {
+            **_describe_move(begins.state, begins, 0, epoch),
+            "provider": begins.provider,
+            "requests": json.dumps(begins.requests),
+            "shots": begins.shots,
+        },
     )
     return _take_token(connection, begins.provider, limits)
 
@@ -132,8 +138,7 @@ def write_move(
     if row is None:
         _refuse_closed(connection, tag, state, epoch, is_repeated=is_repeated)
         return
-    step, owner = row
-    (before,) = read_open(connection, [tag])
+    step, owner, before = row
     if (
         is_repeated
         and owner == epoch
@@ -145,16 +150,35 @@ def write_move(
     if owner != epoch and not is_for_a_person:
         raise AdoptedError(f"{tag} belongs to another replica by now: its record is left to that one")
     after = move(before, state, job_id, note, now_unix_s)
-    _append(connection, before.state, after, step + 1, epoch)
+    connection.execute(
+        (_CLOSE_JOB if state in CLOSED else _KEEP_JOB) + _INSERT_MOVE,
+        _describe_move(before.state, after, step + 1, epoch),
+    )
     release_unsubmitted(open_accounts(connection), after, now_unix_s)
-    if state in CLOSED:
-        connection.execute("DELETE FROM shotclock.open_jobs WHERE tag = %s", (tag,))
-    else:
-        connection.execute(
-            "UPDATE shotclock.open_jobs SET state = %s, step = %s, epoch = %s, since = clock_timestamp() "
-            "WHERE tag = %s",
-            (state, step + 1, epoch, tag),
-        )
+
+
+_INSERT_MOVE = """INSERT INTO shotclock.moves (tag, step, before, after, job_id, note, at_unix_s, epoch)
+VALUES (%(tag)s, %(step)s, %(before)s, %(after)s, %(job_id)s, %(note)s, %(at)s, %(epoch)s)"""
+_ADD_JOB = """WITH
+job AS (INSERT INTO shotclock.jobs VALUES (%(tag)s, %(provider)s, %(requests)s, %(shots)s)),
+current AS (INSERT INTO shotclock.open_jobs
+VALUES (%(tag)s, %(provider)s, %(after)s, 0, %(epoch)s, clock_timestamp())) """
+_CLOSE_JOB = "WITH closed AS (DELETE FROM shotclock.open_jobs WHERE tag = %(tag)s) "
+_KEEP_JOB = """WITH current AS (UPDATE shotclock.open_jobs SET state = %(after)s, step = %(step)s,
+epoch = %(epoch)s, since = clock_timestamp() WHERE tag = %(tag)s) """
+
+
+def _describe_move(before: LedgerState, after: JobRecord, step: int, epoch: int) -> dict[str, object]:
+    return {
+        "tag": after.tag,
+        "step": step,
+        "before": before,
+        "after": after.state,
+        "job_id": after.job_id,
+        "note": after.note,
+        "at": after.changed_unix_s,
+        "epoch": epoch,
+    }
 
 
 def write_charge(connection: Connection, tag: str, usage: JobUsage, now_unix_s: float) -> None:
@@ -222,12 +246,17 @@ def _take_token(connection: Connection, provider: str, limits: SharedLimits) -> 
     return 0 if tokens >= 0 else round(-tokens / per_s * NS_PER_S)
 
 
-def _lock_job(connection: Connection, tag: str) -> tuple[int, int] | None:
-    """The number of its last move and the epoch that owns it; None of a job that may not move any more."""
-    row: tuple[int, int] | None = connection.execute(
-        "SELECT step, epoch FROM shotclock.open_jobs WHERE tag = %s FOR UPDATE", (tag,)
-    ).fetchone()
-    return row
+def _lock_job(connection: Connection, tag: str) -> tuple[int, int, JobRecord] | None:
+    """The number of its last move, the epoch that owns it, and its record; None if it may not move any more.
+
+    A statement that waited for another's move does not see that one, but holds the row: the next one does.
+    """
+    for _ in range(2):
+        row = connection.execute(f"{LOCK_OPEN} WHERE o.tag = %s FOR UPDATE OF o", (tag,)).fetchone()
+        if row is not None:
+            step, epoch, *record = row
+            return step, epoch, read_record(tuple(record))
+    return None
 
 
 def _refuse_closed(
@@ -250,11 +279,3 @@ def _refuse_closed(
         move(JobRecord(tag, provider, (), shots, LedgerState(last), job_id), state, "", "", 0.0)
     except LedgerError as error:
         raise (AdoptedError(str(error)) if by != epoch else error) from None
-
-
-def _append(connection: Connection, before: LedgerState, after: JobRecord, step: int, epoch: int) -> None:
-    connection.execute(
-        "INSERT INTO shotclock.moves (tag, step, before, after, job_id, note, at_unix_s, epoch) "
-        "VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (after.tag, step, before, after.state, after.job_id, after.note, after.changed_unix_s, epoch),
-    )
