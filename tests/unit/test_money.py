@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -284,6 +284,17 @@ def test_running_time_that_other_jobs_had_the_qpu_is_not_counted_again() -> None
         JobMetrics(),
     ]
     assert [intervals.add(metrics, ESTIMATE_S) for metrics in ended] == [2, 3, 1, 2, 0.75, 4, ESTIMATE_S]
+
+
+def test_an_emulation_that_computes_for_longer_than_it_emulates_counts_as_no_more_than_the_estimate() -> None:
+    intervals = QpuIntervals()
+    computed_s = 4 * ESTIMATE_S
+    late = JobMetrics(running_s=computed_s, finished_at_s=100.0, overrun=True)
+    assert intervals.add(late, ESTIMATE_S) == ESTIMATE_S
+    following = replace(late, finished_at_s=100.0 + ESTIMATE_S / 2)
+    assert intervals.add(following, ESTIMATE_S) == ESTIMATE_S / 2
+    on_time = replace(late, finished_at_s=200.0, overrun=False)
+    assert intervals.add(on_time, ESTIMATE_S) == computed_s
 
 
 def test_a_record_that_never_comes_does_not_hold_the_samples() -> None:

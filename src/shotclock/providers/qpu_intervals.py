@@ -24,7 +24,8 @@ class QpuIntervals:
         """The job's QPU time as far as it is known, seconds; unknown usage never counts as zero.
 
         The usage; before it is final the running time after the last job that finished before this one did;
-        without timestamps the estimate.
+        without timestamps the estimate. An emulation that computes for longer than the time it emulates is
+        RUNNING while it computes and is charged for the emulated time: no more than the estimate counts.
         """
         finished_s = metrics.finished_at_s
         if finished_s is None or metrics.running_s is None:
@@ -33,4 +34,5 @@ class QpuIntervals:
         self._finished_s.append(finished_s)
         if metrics.usage_s is not None:
             return metrics.usage_s
-        return min(metrics.running_s, finished_s - earlier_s)
+        had_qpu_s = min(metrics.running_s, finished_s - earlier_s)
+        return min(had_qpu_s, estimate_s) if metrics.overrun else had_qpu_s
