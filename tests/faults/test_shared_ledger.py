@@ -7,10 +7,12 @@ import contextlib
 import json
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from postgres_cluster import Cluster
@@ -260,6 +262,51 @@ def test_a_move_that_was_committed_before_the_connection_broke_is_made_once(
             await ledger.move("t", state, job_id="job-1" if state is S.SUBMITTED else "")
         with pytest.raises(LedgerError, match="cannot become"):
             await ledger.move("t", S.APPLIED)
+
+    asyncio.run(main())
+
+
+def test_moves_of_a_job_that_were_committed_together_before_the_connection_broke_are_made_once(
+    url: str, join: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        ledger = join()
+        transact, commits, queued = database.transact, 0, threading.Event()
+
+        @contextlib.contextmanager
+        def break_after_commit(connection: database.Connection) -> Iterator[None]:
+            nonlocal commits
+            with transact(connection):
+                queued.wait()
+                yield
+            commits += 1
+            if commits == 2:  # the first group is a read, the second holds all of the moves
+                monkeypatch.undo()
+                connection.close()
+                raise psycopg.OperationalError("the answer to the commit was lost")
+
+        await ledger.intend(record("t"))
+        monkeypatch.setattr(database, "transact", break_after_commit)
+        reading = asyncio.create_task(ledger.jobs())
+        await asyncio.sleep(0.1)
+        moves = [ledger.move("t", S.SUBMITTED, job_id="job-1")]
+        moves += [ledger.move("t", state) for state in (S.PARKED, S.SUBMITTED, S.RESULT, S.APPLIED)]
+        moving = asyncio.gather(*moves)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        queued.set()
+        await reading
+        await moving
+        assert commits == 2
+        history = find_place(url).read_history("t")
+        assert [line.after for line in history] == [
+            S.INTENT,
+            S.SUBMITTED,
+            S.PARKED,
+            S.SUBMITTED,
+            S.RESULT,
+            S.APPLIED,
+        ]
 
     asyncio.run(main())
 

@@ -114,9 +114,9 @@ class PostgresLedger:
 
     async def move(self, tag: str, state: LedgerState, *, job_id: str = "", note: str = "") -> None:
         """See `Ledger.move`. Raises AdoptedError where another replica owns the job by now."""
-        attempts: list[None] = []
+        began_unix_s: list[float] = []
         try:
-            await self._ask(partial(self._move, tag, state, job_id, note, attempts))
+            await self._ask(partial(self._move, tag, state, job_id, note, began_unix_s))
         except AdoptedError:
             raise
         except LedgerError as error:
@@ -178,11 +178,11 @@ class PostgresLedger:
         state: LedgerState,
         job_id: str,
         note: str,
-        attempts: list[None],
+        began_unix_s: list[float],
         connection: Connection,
     ) -> Records:
-        is_repeated = bool(attempts)
-        attempts.append(None)
+        is_repeated = bool(began_unix_s)
+        began_unix_s.append(began_unix_s[0] if is_repeated else self._now_unix_s())
         shared.write_move(
             connection,
             tag,
@@ -190,7 +190,7 @@ class PostgresLedger:
             job_id=job_id,
             note=note,
             epoch=self._require_epoch(),
-            now_unix_s=self._now_unix_s(),
+            now_unix_s=began_unix_s[0],
             is_repeated=is_repeated,
         )
         return ()

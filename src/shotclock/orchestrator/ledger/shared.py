@@ -26,6 +26,7 @@ from shotclock.orchestrator.ledger.transitions import (
     AdoptedError,
     LanesBusyError,
     begin,
+    explain_illegal,
     explain_taken_tag,
     explain_unknown_tag,
     move,
@@ -130,22 +131,17 @@ def write_move(
 ) -> None:
     """Moves a job that the epoch owns; with NO_EPOCH a parked one of anybody, for a person.
 
-    is_repeated: the move may have been committed before, when the connection was lost; it is made once.
+    is_repeated: a move to this state at this instant may have been committed when the connection was lost,
+    and others after it; it is made once.
     Raises AdoptedError on another replica's job, LedgerError on an unknown tag or a move that is not legal.
     """
     # no record has such a tag, and the driver may be unable to send it
     row = _lock_job(connection, tag) if tag.isprintable() else None
+    if is_repeated and _has_moved(connection, tag, state, now_unix_s):
+        return
     if row is None:
-        _refuse_closed(connection, tag, state, epoch, is_repeated=is_repeated)
-        return
+        raise _explain_closed(connection, tag, state, epoch)
     step, owner, before = row
-    if (
-        is_repeated
-        and owner == epoch
-        and before.state is state
-        and before.job_id == (job_id or before.job_id)
-    ):
-        return
     is_for_a_person = epoch == NO_EPOCH and before.state is LedgerState.PARKED
     if owner != epoch and not is_for_a_person:
         raise AdoptedError(f"{tag} belongs to another replica by now: its record is left to that one")
@@ -259,10 +255,16 @@ def _lock_job(connection: Connection, tag: str) -> tuple[int, int, JobRecord] | 
     return None
 
 
-def _refuse_closed(
-    connection: Connection, tag: str, state: LedgerState, epoch: int, *, is_repeated: bool
-) -> None:
-    """Raises LedgerError on a move of a job that is unknown or closed, unless this repeats its last move."""
+def _has_moved(connection: Connection, tag: str, state: LedgerState, at_unix_s: float) -> bool:
+    row = connection.execute(
+        "SELECT FROM shotclock.moves WHERE tag = %s AND after = %s AND at_unix_s = %s",
+        (tag, state, at_unix_s),
+    ).fetchone()
+    return row is not None
+
+
+def _explain_closed(connection: Connection, tag: str, state: LedgerState, epoch: int) -> LedgerError:
+    """The error for a move of a job that is unknown or closed."""
     row = None
     if tag.isprintable():
         row = connection.execute(
@@ -271,11 +273,7 @@ def _refuse_closed(
             (tag,),
         ).fetchone()
     if row is None:
-        raise explain_unknown_tag(tag)
+        return explain_unknown_tag(tag)
     provider, shots, last, job_id, by = row
-    if is_repeated and last == state and by == epoch:
-        return
-    try:
-        move(JobRecord(tag, provider, (), shots, LedgerState(last), job_id), state, "", "", 0.0)
-    except LedgerError as error:
-        raise (AdoptedError(str(error)) if by != epoch else error) from None
+    error = explain_illegal(JobRecord(tag, provider, (), shots, LedgerState(last), job_id), state)
+    return AdoptedError(str(error)) if by != epoch else error

@@ -54,13 +54,18 @@ def move(record: JobRecord, state: LedgerState, job_id: str, note: str, at_unix_
     job_id "" keeps the known one; the note is reduced to one printable line.
     """
     if state not in NEXT_STATES[record.state]:
-        raise LedgerError(f"{record.tag} is {record.state}: it cannot become {state}")
+        raise explain_illegal(record, state)
     accepted_id = job_id or record.job_id
     if state is LedgerState.SUBMITTED and not accepted_id:
         raise LedgerError(f"{record.tag} cannot become submitted without the provider's job id")
     if not accepted_id.isprintable():
         raise LedgerError(f"{record.tag}: the job id must be printable (got {accepted_id!r})")
     return replace(record, state=state, job_id=accepted_id, note=_one_line(note), changed_unix_s=at_unix_s)
+
+
+def explain_illegal(record: JobRecord, state: LedgerState) -> LedgerError:
+    """The error for a move that `NEXT_STATES` does not allow."""
+    return LedgerError(f"{record.tag} is {record.state}: it cannot become {state}")
 
 
 def explain_unknown_tag(tag: str) -> LedgerError:
