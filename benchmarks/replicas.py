@@ -26,7 +26,8 @@ from _options import make_parser
 from _orchestrator_series import BLOCKS, Series
 from _replica_adoption import TERM_S as TERM_S_ADOPTION
 from _replica_adoption import kill_replicas
-from _replica_fairness import BALANCED, CLIENTS, UNEVEN, simulate_fairness
+from _replica_fairness import BALANCED, CLIENTS, SKEWED, UNEVEN, simulate_fairness
+from _replica_flags import measure_flags
 from shotclock.domain.ledger import JobRecord, LedgerState
 from shotclock.domain.ports import Ledger
 from shotclock.orchestrator.ledger.limits import SharedLimits
@@ -38,6 +39,8 @@ FRAME_BYTES = 24 + 4096
 """A page with its header in SQLite's write-ahead log: the least a commit writes."""
 IN_FLIGHT = 8
 WARM_UP = 16
+FEW_KILLS = 10
+"""Fewer are the quick measurement."""
 TERM_S = 600.0
 TESTS = Path(__file__).parents[1] / "tests"
 NAMES = {
@@ -60,6 +63,7 @@ def main() -> None:
     fairness = {"jain_index": simulate_fairness(BALANCED, served, clients)}
     if not words.quick:
         fairness["jain_index_uneven"] = simulate_fairness(UNEVEN, served, clients)
+        fairness["jain_index_skewed"] = simulate_fairness(SKEWED, served, clients)
     if words.json:
         figures = {f"{name}_paid_overhead_p50_ms": series[name].quantile_ms(0.5) for name in series}
         figures |= {f"{name}_intents_per_s": rate for name, rate in rates.items()}
@@ -106,7 +110,9 @@ def measure(intents: int, kills: int) -> tuple[dict[str, Series], dict[str, floa
         series = asyncio.run(_take_turns(ways, intents))
         ledgers: dict[str, Ledger] = {"sqlite": sqlite, "postgres": postgres}
         rates = {name: asyncio.run(_rate(ledger, tags, intents)) for name, ledger in ledgers.items()}
+        delays_s = asyncio.run(measure_flags(cluster.url(), 10 if kills < FEW_KILLS else 60))
         adoption = asyncio.run(kill_replicas(cluster, Path(folder), kills))
+        adoption |= {"flag_changes": len(delays_s), "flags_follow_max_s": max(delays_s)}
     return series, rates, adoption
 
 
@@ -185,13 +191,16 @@ def markdown_replicas(
         "| clients of the three | Jain's index | calls served a client of each |",
         "|---|---|---|",
     ]
-    names = {"jain_index": "alike", "jain_index_uneven": "3 : 2 : 1"}
+    names = {"jain_index": "alike", "jain_index_uneven": "3 : 2 : 1", "jain_index_skewed": "10 : 1 : 1"}
     for name, (index, served) in fairness.items():
         lines.append(f"| {names[name]} | {index:.4f} | {', '.join(f'{each:.2f}' for each in served)} |")
     lines += [
         "",
         "Each orchestrator shares its lanes among its callers; a lane goes to any of the orchestrators that "
         "wait for it, whatever their number of callers.",
+        "",
+        "A flag that is set at one of three is in force in all after at most "
+        f"{adoption['flags_follow_max_s']:.2f} s ({adoption['flag_changes']:.0f} changes).",
     ]
     return "\n".join(lines)
 

@@ -31,8 +31,9 @@ from shotclock.domain.flags import FlagRequest
 from shotclock.domain.outcome import Answer, DeadlinePassed, Done, Late, Provenance, Winner
 from shotclock.rollout.canary import ArmSample, CanaryPlan, Proportion, Verdict, judge
 from shotclock.rollout.canary_control import CanaryControl
-from shotclock.rollout.file_rollout import FileRollout
-from shotclock.rollout.flag_file import FlagFile
+from shotclock.rollout.document_flags import DocumentFlags
+from shotclock.rollout.document_rollout import DocumentRollout
+from shotclock.rollout.file_source import FileSource
 
 PLAN = CanaryPlan(alpha=0.01, minimum=500)
 CALLS = 20_000
@@ -137,9 +138,9 @@ async def drive_canary(
     """A canary of half the calls."""
     path, rng, clock = folder / "flags.json", random.Random(seed), LoopClock()
     path.write_text(make_file(quantum_share=make_share(0)))
-    flags = FlagFile(path, Silent(), print, clock, NO_PROFILES)
+    flags = DocumentFlags(FileSource(path), Silent(), print, clock, NO_PROFILES)
     control = CanaryControl(flags, folder / f"{seed}.canary.json", Inline(), SLOW_MS, print)
-    rollout = FileRollout(flags, control, Inline())
+    rollout = DocumentRollout(flags, control, Inline())
     margins = (PLAN.miss_margin, PLAN.slow_margin, PLAN.validation_margin)
     await rollout.start_canary(
         CanaryRequest(50, "promote", SLOW_MS, PLAN.minimum, PLAN.alpha, *margins), "soak"

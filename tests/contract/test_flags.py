@@ -30,10 +30,11 @@ from shotclock.orchestrator.answers import Fallback
 from shotclock.orchestrator.health.health import Health
 from shotclock.providers.scripted import Reply, ScriptedProvider
 from shotclock.rollout.canary_control import CanaryControl
-from shotclock.rollout.file_rollout import FileRollout
+from shotclock.rollout.document_flags import DocumentFlags
+from shotclock.rollout.document_rollout import DocumentRollout
+from shotclock.rollout.file_source import FileSource
 from shotclock.rollout.fixed import FixedFlags
 from shotclock.rollout.flag_edit import describe_flags, edit_file, read_file
-from shotclock.rollout.flag_file import FlagFile
 from shotclock.runtime.loop_thread import SystemClock
 from shotclock.settings import QuantumSettings, ServeSettings, Settings
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -56,15 +57,15 @@ class Counts:
         self.reasons[flag, reason] += 1
 
 
-def open_file(path: Path, content: str, clock: Clock = SYSTEM_CLOCK) -> tuple[FlagFile, Counts]:
+def open_file(path: Path, content: str, clock: Clock = SYSTEM_CLOCK) -> tuple[DocumentFlags, Counts]:
     path.write_text(content)
     counts = Counts()
-    return FlagFile(path, counts, counts.troubles.append, clock, NO_PROFILES), counts
+    return DocumentFlags(FileSource(path), counts, counts.troubles.append, clock, NO_PROFILES), counts
 
 
-def make_rollout(flags: FlagFile, path: Path = NOWHERE) -> FileRollout:
+def make_rollout(flags: DocumentFlags, path: Path = NOWHERE) -> DocumentRollout:
     canary = CanaryControl(flags, path, Inline(), 200, print)
-    return FileRollout(flags, canary, Inline())
+    return DocumentRollout(flags, canary, Inline())
 
 
 def open_with(
@@ -72,7 +73,7 @@ def open_with(
     counts: Counts,
     provider: Provider | None = None,
     quantum: QuantumSettings = EMULATED,
-) -> FixedFlags | FileRollout:
+) -> FixedFlags | DocumentRollout:
     settings = Settings(serve=serve, quantum=quantum)
     provider = provider or ScriptedProvider(LoopClock(), ())
     return open_flags(settings, provider, counts, counts.troubles.append, SYSTEM_CLOCK, Inline())
@@ -158,7 +159,7 @@ def test_a_service_follows_its_file_within_a_second(tmp_path: Path) -> None:
     path.write_text(make_file(quantum_path=make_switch()))
     counts = Counts()
     flags = open_with(ServeSettings(flags=str(path)), counts)
-    assert isinstance(flags, FileRollout)
+    assert isinstance(flags, DocumentRollout)
 
     async def work() -> tuple[str, str]:
         following = asyncio.create_task(flags.keep_current())
@@ -196,7 +197,7 @@ def test_the_emulated_provider_takes_the_profile_of_the_flag_from_its_next_job_o
         provider = EmulatedProvider(FACTS, load("colocated"), Inline(), LoopClock(), seed=5)
         health = Health(provider, LoopClock(), random.Random(0), PrometheusRecorder(Metrics(), "test"))
         flags = open_with(ServeSettings(flags=str(path)), counts, provider)
-        assert isinstance(flags, FileRollout)
+        assert isinstance(flags, DocumentRollout)
         executions, waits = [await run_job(provider)], []
         running = asyncio.create_task(run_job(provider))
         await asyncio.sleep(0)
@@ -248,7 +249,7 @@ def test_a_profile_that_the_provider_cannot_take_is_refused_and_the_file_stays(
     assert "\n" not in str(refused.value)
     path.write_text(make_file(shots=make_shots(64)))
     flags = open_with(serve, counts, quantum=quantum)
-    assert isinstance(flags, FileRollout)
+    assert isinstance(flags, DocumentRollout)
     with pytest.raises(SettingsError, match=re.escape(words)):
         asyncio.run(flags.set_flag("profile", name))
     assert path.read_text() == make_file(shots=make_shots(64))
@@ -326,7 +327,7 @@ def test_a_flag_that_is_set_by_request_is_in_force_at_once_and_in_the_file(tmp_p
         FlagChange("quantum_share", "on", "25"),
     ]
     assert flags.decide(CALL).kept_by == "quantum_path"
-    after_restart = FlagFile(path, counts, counts.troubles.append, SYSTEM_CLOCK, NO_PROFILES)
+    after_restart = DocumentFlags(FileSource(path), counts, counts.troubles.append, SYSTEM_CLOCK, NO_PROFILES)
     assert after_restart.report().settings == flags.report().settings
     assert flags.report().settings["quantum_share"] == "25"
 

@@ -23,8 +23,9 @@ from shotclock.orchestrator.planning import ShotLimits
 from shotclock.providers.money import MoneyBudget, Price
 from shotclock.providers.scripted import UNLIMITED, Reply, ScriptedProvider
 from shotclock.rollout.canary_control import CanaryControl
-from shotclock.rollout.file_rollout import FileRollout
-from shotclock.rollout.flag_file import FlagFile
+from shotclock.rollout.document_flags import DocumentFlags
+from shotclock.rollout.document_rollout import DocumentRollout
+from shotclock.rollout.file_source import FileSource
 from virtual_orchestrator import System, make_subproblem
 
 MOST_SHOTS, SHOT_S, CAP = 256, 0.001, 3.0
@@ -71,8 +72,8 @@ def ask_under(documents: Sequence[str]) -> tuple[Charging, int]:
     async def main(folder: Path) -> tuple[Charging, int]:
         path, provider, outcomes = folder / "flags.json", Charging(), []
         path.write_text(documents[0])
-        flags = FlagFile(path, Silent(), print, LoopClock(), NO_PROFILES)
-        rollout = FileRollout(
+        flags = DocumentFlags(FileSource(path), Silent(), print, LoopClock(), NO_PROFILES)
+        rollout = DocumentRollout(
             flags, CanaryControl(flags, folder / "canary.json", Inline(), 200, print), Inline()
         )
         ledger = MemoryLedger(lambda: 0.0)

@@ -11,7 +11,7 @@ from shotclock.domain.ledger import LedgerState
 from shotclock.emulator.profile import load as load_profile
 from shotclock.orchestrator.ledger import file as ledger
 from shotclock.providers.scripted import ScriptedProvider
-from shotclock.rollout import flag_file
+from shotclock.rollout import document_flags
 from shotclock.runtime.loop_thread import SystemClock
 from shotclock.settings import load
 
@@ -27,7 +27,7 @@ def settings_file(content: bytes, folder: Path) -> None:
 def flags_file(content: bytes, folder: Path) -> None:
     """A flag file, as `serve` and `flags` read it: each rule evaluated once."""
     del folder
-    expect_one_line(lambda: flag_file.load(content, "flags.json", PROFILES))
+    expect_one_line(lambda: document_flags.load(content, "flags.json", PROFILES))
 
 
 def ledger_file(content: bytes, folder: Path) -> None:

@@ -16,7 +16,7 @@ from test_ddp import CALLS, serve_settings
 import engine_contract
 import paid_provider
 from paid_provider import ProviderAccount, vendor
-from postgres_cluster import run_cluster as run_server
+from postgres_cluster import Cluster
 from ray_cluster import RayCluster, run_cluster, wait_for
 from served import ServiceProcess, free_port
 from shotclock.bench.record.folder import RunFolder
@@ -195,18 +195,15 @@ def test_paid_replicates_keep_to_their_shares_beside_an_arm_on_other_hosts(
 
 
 def test_paid_replicates_share_one_budget_in_postgresql(
-    cluster: RayCluster, account: ProviderAccount, tmp_path: Path
+    cluster: RayCluster, account: ProviderAccount, postgres: Cluster, tmp_path: Path
 ) -> None:
-    before = len(account.list_paid())
-    with run_server() as server:
-        url = server.create("replicates")
-        settings = PAID_RUN.format(serve=f'ledger = "{url}"')
-        words = ["--arms", "classical-only,hybrid-colocated", "--out", str(tmp_path / "run")]
-        asyncio.run(run_bench(cluster, tmp_path, settings, *words))
-        jobs = find_place(url).read_jobs()
+    before, url = len(account.list_paid()), postgres.create("replicates")
+    settings = PAID_RUN.format(serve=f'ledger = "{url}"')
+    words = ["--arms", "classical-only,hybrid-colocated", "--out", str(tmp_path / "run")]
+    asyncio.run(run_bench(cluster, tmp_path, settings, *words))
     paid = [tag for tag, _ in account.list_paid()[before:]]
     assert len(paid) == 3
-    assert sorted(paid) == sorted(job.tag for job in jobs)
+    assert sorted(paid) == sorted(job.tag for job in find_place(url).read_jobs())
 
 
 def test_a_run_is_complete_when_a_node_is_killed_in_the_middle(

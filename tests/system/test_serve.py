@@ -45,7 +45,8 @@ from shotclock.domain.outcome import (
     Rejection,
 )
 from shotclock.domain.subproblem import Subproblem
-from shotclock.rollout.flag_file import FlagFile
+from shotclock.rollout.document_flags import DocumentFlags
+from shotclock.rollout.file_source import FileSource
 from shotclock.runtime.loop_thread import SystemClock
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
 from shotclock.wire.certificates import TlsFiles, load, utc_now
@@ -563,8 +564,12 @@ def test_an_operator_sets_flags_in_the_file_and_is_audited(up: Up, verb: Verb) -
 
 def find_runs(up: Up) -> dict[str, str]:
     """The name of a training run on each side of the share that is in the flag file."""
-    flags = FlagFile(
-        up.log.parent / "flags.json", PrometheusRecorder(Metrics(), "test"), print, SystemClock(), NO_PROFILES
+    flags = DocumentFlags(
+        FileSource(up.log.parent / "flags.json"),
+        PrometheusRecorder(Metrics(), "test"),
+        print,
+        SystemClock(),
+        NO_PROFILES,
     )
     names = [f"run{number}" for number in range(64)]
     requests = {name: FlagRequest.of(f"{name}/", attached_run.KERNEL, TRAINER) for name in names}

@@ -36,8 +36,9 @@ from shotclock.rollout.canary import ArmSample, Proportion, Verdict, judge
 from shotclock.rollout.canary_control import CanaryControl
 from shotclock.rollout.canary_groups import Group
 from shotclock.rollout.canary_state import make_plan
-from shotclock.rollout.file_rollout import FileRollout
-from shotclock.rollout.flag_file import FlagFile
+from shotclock.rollout.document_flags import DocumentFlags
+from shotclock.rollout.document_rollout import DocumentRollout
+from shotclock.rollout.file_source import FileSource
 from virtual_orchestrator import System, make_subproblem
 
 REQUEST = CanaryRequest(50, "promote", 100.0, 100, 0.05, 0.05, 0.1, 0.01)
@@ -69,10 +70,12 @@ class Place:
     def state(self) -> Path:
         return self.folder / "flags.canary.json"
 
-    def open(self) -> FileRollout:
-        flags = FlagFile(self.flags, Silent(), self.troubles.append, LoopClock(), NO_PROFILES)
+    def open(self) -> DocumentRollout:
+        flags = DocumentFlags(
+            FileSource(self.flags), Silent(), self.troubles.append, LoopClock(), NO_PROFILES
+        )
         canary = CanaryControl(flags, self.state, Inline(), 200.0, self.troubles.append)
-        return FileRollout(flags, canary, Inline())
+        return DocumentRollout(flags, canary, Inline())
 
     @property
     def share(self) -> str:
@@ -89,7 +92,7 @@ def place(tmp_path: Path) -> Place:
 
 
 def add_calls(
-    rollout: FileRollout, decision: FlagDecision, n: int, *, misses: int = 0, duration_ms: float = 20
+    rollout: DocumentRollout, decision: FlagDecision, n: int, *, misses: int = 0, duration_ms: float = 20
 ) -> None:
     for call in range(n):
         outcome: Outcome = LATE if call < misses else SAMPLED
@@ -153,7 +156,7 @@ def test_a_canary_within_its_margins_is_promoted(place: Place) -> None:
     assert report.control.sampled == 0
 
 
-def advance(place: Place, work: Callable[[FileRollout], None]) -> CanaryReport:
+def advance(place: Place, work: Callable[[DocumentRollout], None]) -> CanaryReport:
     """Opens the service's flags, lets calls end, and looks once a second for two seconds."""
 
     async def main() -> CanaryReport:
@@ -177,7 +180,7 @@ def start(place: Place, request: CanaryRequest = REQUEST) -> None:
 def test_a_canary_that_passes_keeps_its_share_where_the_operator_asked_so(place: Place) -> None:
     start(place, replace(REQUEST, on_pass="keep"))
 
-    def work(rollout: FileRollout) -> None:
+    def work(rollout: DocumentRollout) -> None:
         add_calls(rollout, ON_QPU, 400)
         add_calls(rollout, KEPT, 400)
 
@@ -204,7 +207,7 @@ def test_a_service_that_ended_before_its_rollback_was_written_completes_it(place
     assert json.loads(place.state.read_text())["pending"] == ""
 
 
-def add_regression(rollout: FileRollout) -> None:
+def add_regression(rollout: DocumentRollout) -> None:
     add_calls(rollout, ON_QPU, 200, misses=100)
     add_calls(rollout, KEPT, 200)
 
@@ -218,7 +221,7 @@ def test_a_rollback_that_cannot_be_written_is_tried_again(
         raise MachineError("flags.json: cannot be written: Read-only file system")
 
     with monkeypatch.context() as broken:
-        broken.setattr(FlagFile, "set_flag", refuse)
+        broken.setattr(DocumentFlags, "set_flag", refuse)
         report = advance(place, add_regression)
     assert report.phase is CanaryPhase.ROLLED_BACK
     assert "quantum_share is not 0 yet: flags.json: cannot be written" in report.reason
@@ -241,7 +244,7 @@ def test_a_state_that_cannot_be_used_ends_its_canary_and_leaves_the_share(conten
 def test_a_share_that_somebody_sets_ends_the_canary_and_stays(place: Place) -> None:
     start(place)
 
-    def change(rollout: FileRollout) -> None:
+    def change(rollout: DocumentRollout) -> None:
         del rollout
         place.flags.write_text(make_file(quantum_share=make_share(20)))
 
@@ -298,7 +301,7 @@ def test_runs_report_their_validation_metric_on_their_side(place: Place) -> None
     start(place, replace(REQUEST, share=50, minimum=100))
     rng = np.random.default_rng(5)
 
-    def work(rollout: FileRollout) -> None:
+    def work(rollout: DocumentRollout) -> None:
         add_calls(rollout, ON_QPU, 400)
         add_calls(rollout, KEPT, 400)
         for run in range(200):
@@ -322,7 +325,7 @@ def replace_key(run: int) -> FlagRequest:
 def test_a_canary_whose_calls_had_no_samples_is_not_promoted(place: Place) -> None:
     start(place)
 
-    def work(rollout: FileRollout) -> None:
+    def work(rollout: DocumentRollout) -> None:
         classical = Degraded(ANSWER, DeadlinePassed(1), PROVENANCE)
         for _ in range(2000):
             rollout.record_end(ON_QPU, classical, NS_PER_MS, 200 * NS_PER_MS)

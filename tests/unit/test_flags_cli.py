@@ -14,7 +14,8 @@ from flag_files import NO_PROFILES
 from shotclock.cli.flags import flags
 from shotclock.domain.errors import SettingsError
 from shotclock.domain.flags import FlagDecision, FlagRequest
-from shotclock.rollout.flag_file import FlagFile
+from shotclock.rollout.document_flags import DocumentFlags
+from shotclock.rollout.file_source import FileSource
 from shotclock.runtime.loop_thread import SystemClock
 
 
@@ -32,7 +33,7 @@ def run(path: Path, *words: str) -> dict[str, str]:
 
 
 def decide(path: Path, kernel: str = "rounding", key: str = "a") -> FlagDecision:
-    return FlagFile(path, Silent(), lambda _: None, SystemClock(), NO_PROFILES).decide(
+    return DocumentFlags(FileSource(path), Silent(), lambda _: None, SystemClock(), NO_PROFILES).decide(
         FlagRequest(key, kernel, "trainer")
     )
 

@@ -1,4 +1,4 @@
-"""The flags of a service: those of its file, or none."""
+"""The flags of a service: those of its file, those in its ledger, or none."""
 
 from __future__ import annotations
 
@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.ports import Clock, Offload, Provider
+from shotclock.domain.ports import Clock, FlagSource, Offload, Provider
 from shotclock.domain.recorders import FlagRecorder
 from shotclock.emulator import profile as profiles
 from shotclock.emulator.provider import EmulatedProvider
+from shotclock.orchestrator.ledger.places import is_shared, open_shared_flags
 from shotclock.rollout.fixed import FixedFlags
 from shotclock.settings import Settings
 
 if TYPE_CHECKING:
-    from shotclock.rollout.file_rollout import FileRollout
+    from shotclock.rollout.document_flags import DocumentFlags
+    from shotclock.rollout.document_rollout import Canary, DocumentRollout
+
+IN_LEDGER = "ledger"
+"""What `serve.flags` says where they are in the ledger; a file of that name is ./ledger."""
 
 CANARY_SUFFIX = ".canary.json"
 """The canary's state is beside the flag file: flags.json and flags.canary.json."""
@@ -53,6 +58,24 @@ class ProviderProfiles:
             self.provider.use_profile(profiles.load(name) if name else self.own)
 
 
+def open_source(settings: Settings, *, may_be_new: bool = False) -> FlagSource:
+    """The source that `serve.flags` names. may_be_new: whether a missing file is one without flags.
+
+    Raises SettingsError, and MachineError where the ledger's database does not answer.
+    """
+    if settings.serve.flags != IN_LEDGER:
+        from shotclock.rollout.file_source import FileSource  # noqa: PLC0415 - as in `open_flags`
+
+        return FileSource(Path(settings.serve.flags), may_be_new=may_be_new)
+    ledger = settings.serve.ledger_file
+    if not is_shared(ledger):
+        raise SettingsError(
+            "serve.flags: 'ledger' needs a ledger that orchestrators share; set serve.ledger to "
+            "postgresql://…, or name a flag file"
+        )
+    return open_shared_flags(ledger)
+
+
 def open_flags(
     settings: Settings,
     provider: Provider,
@@ -60,20 +83,33 @@ def open_flags(
     on_trouble: Callable[[str], None],
     clock: Clock,
     offload: Offload,
-) -> FixedFlags | FileRollout:
-    """The flags of `serve.flags`; without a file every call may use the QPU. Raises SettingsError."""
+) -> FixedFlags | DocumentRollout:
+    """The flags of `serve.flags`; without them every call may use the QPU.
+
+    Raises SettingsError, and MachineError as `open_source`.
+    """
     if not settings.serve.flags:
         return FixedFlags()
-    from shotclock.rollout.canary_control import CanaryControl  # noqa: PLC0415 - imports SciPy
-    from shotclock.rollout.file_rollout import FileRollout  # noqa: PLC0415
-    from shotclock.rollout.flag_file import FlagFile  # noqa: PLC0415 - imports flagd's evaluator
+    from shotclock.rollout.document_flags import DocumentFlags  # noqa: PLC0415 - imports flagd's evaluator
+    from shotclock.rollout.document_rollout import DocumentRollout  # noqa: PLC0415
 
-    path, quantum = Path(settings.serve.flags), settings.quantum
+    source, quantum = open_source(settings), settings.quantum
     choice = ProviderProfiles(provider, quantum.provider, profiles.load(quantum.profile))
     try:
-        flags = FlagFile(path, recorder, on_trouble, clock, choice)
+        flags = DocumentFlags(source, recorder, on_trouble, clock, choice)
     except SettingsError as error:
         raise SettingsError(f"serve.flags: {error}") from error
-    state = path.with_suffix(CANARY_SUFFIX)
-    canary = CanaryControl(flags, state, offload, quantum.budget_ms, on_trouble)
-    return FileRollout(flags, canary, offload)
+    return DocumentRollout(flags, _open_canary(settings, flags, on_trouble, offload), offload)
+
+
+def _open_canary(
+    settings: Settings, flags: DocumentFlags, on_trouble: Callable[[str], None], offload: Offload
+) -> Canary:
+    if settings.serve.flags == IN_LEDGER:
+        from shotclock.rollout.no_canary import NoCanary  # noqa: PLC0415 - as in `open_flags`
+
+        return NoCanary()
+    from shotclock.rollout.canary_control import CanaryControl  # noqa: PLC0415 - imports SciPy
+
+    state = Path(settings.serve.flags).with_suffix(CANARY_SUFFIX)
+    return CanaryControl(flags, state, offload, settings.quantum.budget_ms, on_trouble)

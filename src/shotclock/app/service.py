@@ -62,7 +62,7 @@ from shotclock.wire.service_limits import ServiceLimits
 from shotclock.wire.tls import Insecure, ServerTls, is_loopback, refuse_unless_loopback, split_address
 
 if TYPE_CHECKING:
-    from shotclock.rollout.file_rollout import FileRollout
+    from shotclock.rollout.document_rollout import DocumentRollout
 
 GRACE_S = 2.0
 """For the answers of handed-back calls to leave."""
@@ -341,7 +341,7 @@ class Service:
     async def _watch_spending(self, spending: SpendingWatch) -> None:
         self._beside.append(asyncio.create_task(spending.run()))
 
-    async def _watch_flags(self, flags: FixedFlags | FileRollout) -> None:
+    async def _watch_flags(self, flags: FixedFlags | DocumentRollout) -> None:
         if not isinstance(flags, FixedFlags):
             self._beside.append(asyncio.create_task(flags.keep_current()))
 

@@ -1,4 +1,4 @@
-"""`shotclock flags`: shows and sets the feature flags of a running service, or those in a flag file."""
+"""`shotclock flags`: shows and sets the feature flags of a running service, of a flag file or a ledger."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from shotclock.domain.flags import PROFILE
 
 if TYPE_CHECKING:
     from shotclock.domain.flags import FlagReport
+    from shotclock.domain.ports import FlagSource
     from shotclock.wire.operations import GrpcOperations
 
 flags = typer.Typer(help="Feature flags of a service: which calls may use the QPU.", no_args_is_help=True)
@@ -51,9 +52,11 @@ def get_flags(
 
         ask_operator(target, certificate, private_key, authorities, ask)
         return
-    from shotclock.rollout.flag_edit import describe_flags, read_file  # noqa: PLC0415 - slow to load
+    from shotclock.rollout.flag_document import read_document  # noqa: PLC0415 - slow to load
+    from shotclock.rollout.flag_edit import describe_flags  # noqa: PLC0415
 
-    _show(describe_flags(read_file(_locate(file, config))), json=json)
+    source = _open_source(file, config)
+    _show(describe_flags(read_document(source.read(), source.name)), json=json)
 
 
 @flags.command("set")
@@ -85,17 +88,18 @@ def set_flag(
         ask_operator(target, certificate, private_key, authorities, ask)
         return
     from shotclock.rollout import flag_edit  # noqa: PLC0415 - `--help` must not wait for it
+    from shotclock.rollout.flag_document import read_document  # noqa: PLC0415
 
-    path = _locate(file, config)
+    source = _open_source(file, config, may_be_new=True)
     if flag == PROFILE and setting != flag_edit.OF_SETTINGS:
         _check_profile(setting, file, config)
-    flag_edit.edit_file(path, flag, setting, may_be_new=True)
-    _show(flag_edit.describe_flags(flag_edit.read_file(path)), json=json)
+    flag_edit.edit_source(source, flag, setting)
+    _show(flag_edit.describe_flags(read_document(source.read(), source.name)), json=json)
 
 
 def _refuse_file(file: Path | None, config: Path | None) -> None:
     if file is not None or config is not None:
-        raise SettingsError("flags: --target is a service with its own file; leave out --file and --config")
+        raise SettingsError("flags: --target is a service with its own source; leave out --file and --config")
 
 
 def _check_profile(name: str, file: Path | None, config: Path | None) -> None:
@@ -110,22 +114,25 @@ def _check_profile(name: str, file: Path | None, config: Path | None) -> None:
         raise SettingsError(f"flags set: profile {error}") from error
 
 
-def _locate(file: Path | None, config: Path | None) -> Path:
+def _open_source(file: Path | None, config: Path | None, *, may_be_new: bool = False) -> FlagSource:
     if file is not None:
-        return file
+        from shotclock.rollout.file_source import FileSource  # noqa: PLC0415 - as above
+
+        return FileSource(file, may_be_new=may_be_new)
+    from shotclock.app.flags import open_source  # noqa: PLC0415
     from shotclock.settings import load  # noqa: PLC0415
 
-    configured = load(config, {}).serve.flags
-    if not configured:
+    settings = load(config, {})
+    if not settings.serve.flags:
         raise SettingsError(
             "flags: no flag file; name it with --file or as serve.flags in the settings, or use --target"
         )
-    return Path(configured)
+    return open_source(settings, may_be_new=may_be_new)
 
 
 def _show_report(target: str, report: FlagReport, *, json: bool) -> None:
     if not report.settings:
-        raise SettingsError(f"{target}: the service has no flag file; name one as serve.flags")
+        raise SettingsError(f"{target}: the service has no flags; name a file, or 'ledger', as serve.flags")
     if report.reason:
         typer.echo(f"warning: {target}: {report.state}: {report.reason}", err=True)
     _show(report.settings, json=json)

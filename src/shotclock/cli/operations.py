@@ -101,7 +101,7 @@ def describe_flags(report: FlagReport) -> str:
     from shotclock.domain.flags import FlagState  # noqa: PLC0415 - `--help` must not wait for it
 
     if report.state is FlagState.NONE:
-        return "no flag file, every call may use the QPU"
+        return "no flags, every call may use the QPU"
     changed = [
         f"{flag} {setting}" for flag, setting in report.settings.items() if setting not in {"on", "any"}
     ]

@@ -106,6 +106,30 @@ class Flags(Protocol):
         """A call on which `decide` decided so ended, this long after it arrived."""
 
 
+class FlagSource(Protocol):
+    """Where a document of flags in flagd's format is kept: a file, or a row that several services read.
+
+    Its methods may be called from any thread.
+    """
+
+    name: str
+    """For error texts."""
+    kind: str
+    """Who changed the flags, in the audit log, where that was not by request: file or ledger."""
+    description: str
+    """What it is, in a sentence."""
+
+    def read(self) -> bytes:
+        """The document. Raises SettingsError if it cannot be read."""
+
+    def replace(self, edit: Callable[[bytes], str]) -> None:
+        """Puts what `edit` makes of the document in its place, while no other editor may.
+
+        Raises what `edit` raises, SettingsError, or MachineError if it cannot be written; it is as it was
+        then.
+        """
+
+
 class Rollout(Protocol):
     """What an operator may change of the flags of a running service."""
 

@@ -26,7 +26,7 @@ from shotclock.domain.ports import Offload
 from shotclock.rollout.canary import Comparison, Judgement, Verdict, judge
 from shotclock.rollout.canary_groups import Group
 from shotclock.rollout.canary_state import CanaryState, make_plan, read_state, write_state
-from shotclock.rollout.flag_file import FlagFile
+from shotclock.rollout.document_flags import DocumentFlags
 
 OFF, ON = "off", "on"
 
@@ -46,7 +46,7 @@ class CanaryControl:
 
     def __init__(
         self,
-        flags: FlagFile,
+        flags: DocumentFlags,
         path: Path,
         offload: Offload,
         budget_ms: float,

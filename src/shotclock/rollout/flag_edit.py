@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from shotclock.domain import files
-from shotclock.domain.documents import MOST_SETTINGS_BYTES
-from shotclock.domain.errors import MachineError, SettingsError
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.flags import (
     ANY_SHOTS,
     FLAGS,
@@ -25,6 +20,8 @@ from shotclock.domain.flags import (
     SWITCHES,
     FlagChange,
 )
+from shotclock.domain.ports import FlagSource
+from shotclock.rollout.file_source import FileSource
 from shotclock.rollout.flag_document import FlagDocument, read_document
 
 ON, OFF, ANY, BY_RULE = "on", "off", "any", "by its targeting rule"
@@ -58,13 +55,7 @@ def set_flag(document: FlagDocument, flag: str, setting: str) -> str:
 
 def read_file(path: Path, *, may_be_new: bool = False) -> FlagDocument:
     """The file's checked document; may_be_new: without a file one without flags. Raises SettingsError."""
-    try:
-        content = files.read_regular(path, MOST_SETTINGS_BYTES)
-    except OSError as error:
-        if may_be_new and not path.exists():
-            return read_document('{"flags": {}}', str(path))
-        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
-    return read_document(content, str(path))
+    return read_document(FileSource(path, may_be_new=may_be_new).read(), str(path))
 
 
 def ignore_text(text: str) -> None:
@@ -72,41 +63,32 @@ def ignore_text(text: str) -> None:
     del text
 
 
-def edit_file(
-    path: Path,
-    flag: str,
-    setting: str,
-    *,
-    may_be_new: bool = False,
-    check: Callable[[str], object] = ignore_text,
+def edit_file(path: Path, flag: str, setting: str, *, may_be_new: bool = False) -> FlagChange:
+    """Sets one flag in the file, which is replaced whole. Raises as `edit_source`."""
+    return edit_source(FileSource(path, may_be_new=may_be_new), flag, setting)
+
+
+def edit_source(
+    source: FlagSource, flag: str, setting: str, check: Callable[[str], object] = ignore_text
 ) -> FlagChange:
-    """Sets one flag in the file, which is replaced whole; other editors of this host wait meanwhile.
+    """Sets one flag in the source's document.
 
     check: raises SettingsError on text that must not be written.
 
-    Raises SettingsError, or MachineError if the file cannot be written; it is as it was then.
+    Raises SettingsError, or MachineError if the source cannot be written; it is as it was then.
     """
-    try:
-        with _hold_folder(path.parent):
-            document = read_file(path, may_be_new=may_be_new)
-            text = set_flag(document, flag, setting)
-            after = read_document(text, str(path))
-            check(text)
-            files.write_text(path, text)
-    except OSError as error:
-        raise MachineError(f"{path}: cannot be written: {error.strerror}") from error
-    return FlagChange(flag, describe_flags(document)[flag], describe_flags(after)[flag])
+    changes: list[FlagChange] = []
 
+    def edit(content: bytes) -> str:
+        document = read_document(content, source.name)
+        text = set_flag(document, flag, setting)
+        after = read_document(text, source.name)
+        check(text)
+        changes.append(FlagChange(flag, describe_flags(document)[flag], describe_flags(after)[flag]))
+        return text
 
-@contextmanager
-def _hold_folder(folder: Path) -> Iterator[None]:
-    """A lock on the folder, because the file itself is replaced."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    source.replace(edit)
+    return changes[-1]
 
 
 def _describe(flag: str, definition: Mapping[str, Any] | None) -> str:

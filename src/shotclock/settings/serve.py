@@ -37,7 +37,8 @@ class ServeSettings(Branch):
     insecure: no TLS, on a loopback address.
     sizes: the subproblems whose templates are warm before it is ready, variables, to the device's width.
     fallback: when the classical answer is computed: for every call, only without samples, or never.
-    flags: path of a flag file in flagd's format, read again within a second of each change; "" without one.
+    flags: path of a flag file in flagd's format, or "ledger" for those in a PostgreSQL ledger, which all
+        orchestrators of it follow; read again within a second of each change; "" without one.
     slo_deadlines_ms: deadlines that the service is measured against, milliseconds; with those of `[quantum]`
         and the arms they are bucket edges of the histograms, so that a share in time is exact.
     log_level: the least severe records that are written to stderr; "debug" has a line for each call.

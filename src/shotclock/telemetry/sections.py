@@ -263,7 +263,7 @@ def _flags(flags: FlagReport) -> Section:
         (Cell("source"), Cell(source, not is_current)),
         (Cell("read"), Cell(f"{show_span(flags.age_s)} ago")),
     )
-    empty = "no flag file: every call may use the QPU"
+    empty = "no flags: every call may use the QPU"
     return Section("flags", "Flags", (), () if flags.state is FlagState.NONE else rows, empty)
 
 

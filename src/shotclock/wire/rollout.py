@@ -12,7 +12,7 @@ from shotclock.domain.ports import Rollout
 from shotclock.wire.authorization import audit
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
-WITHOUT_FILE = "flags: this service has no flag file; name one as serve.flags in its settings and restart it"
+WITHOUT_FILE = "flags: this service has none; name a file, or 'ledger', as serve.flags of its settings"
 
 
 class NoRollout:

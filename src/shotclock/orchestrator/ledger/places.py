@@ -12,7 +12,7 @@ from typing import Protocol
 from shotclock.domain.accounting import AccountEntry, Spending
 from shotclock.domain.errors import MachineError
 from shotclock.domain.ledger import JobRecord, LedgerState
-from shotclock.domain.ports import Ledger
+from shotclock.domain.ports import FlagSource, Ledger
 from shotclock.orchestrator.ledger import file as ledger_file
 from shotclock.orchestrator.ledger.limits import SharedLimits
 from shotclock.orchestrator.ledger.sqlite import SqliteLedger
@@ -143,6 +143,13 @@ def open_shared(where: str, now_unix_s: Callable[[], float], term_s: float) -> S
     with _explain_missing():
         from shotclock.orchestrator.ledger.postgres import PostgresLedger  # noqa: PLC0415 - an extra
     return PostgresLedger(where, now_unix_s, term_s=term_s)
+
+
+def open_shared_flags(where: str) -> FlagSource:
+    """The flags in a PostgreSQL ledger. Raises as `find_place`, and MachineError if it does not answer."""
+    with _explain_missing():
+        from shotclock.orchestrator.ledger.ledger_flags import LedgerFlags  # noqa: PLC0415 - an extra
+    return LedgerFlags(where)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Flags from one JSON file in flagd's format, read again while calls are answered."""
+"""Flags from one JSON document in flagd's format, read again while calls are answered."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from openfeature.contrib.tools.flagd.core import FlagdCore
@@ -15,9 +14,7 @@ from openfeature.exception import OpenFeatureError
 from openfeature.flag_evaluation import Reason
 
 from shotclock.domain.budget import NS_PER_S
-from shotclock.domain.documents import MOST_SETTINGS_BYTES
 from shotclock.domain.errors import SettingsError
-from shotclock.domain.files import read_regular
 from shotclock.domain.flags import (
     ANY_SHOTS,
     PROFILE,
@@ -29,16 +26,19 @@ from shotclock.domain.flags import (
     FlagRequest,
     FlagState,
 )
-from shotclock.domain.ports import Clock, Profiles
+from shotclock.domain.ports import Clock, FlagSource, Profiles
 from shotclock.domain.recorders import FlagRecorder
 from shotclock.rollout.flag_document import FlagDocument, find_line, find_operators, read_document
-from shotclock.rollout.flag_edit import describe_flags, edit_file
+from shotclock.rollout.flag_edit import describe_flags, edit_source
 
 EVERY_S = 0.25
-"""How often the file is read: a change is effective within a second."""
+"""How often the document is read: a change is effective within a second."""
 
 MOST_KEPT = 4096
-"""As many values are kept until the next change of the file; evaluating a share takes 0.1 ms."""
+"""As many values are kept until the next change of the document; evaluating a share takes 0.1 ms."""
+
+SILENT_S = 5.0
+"""Flags that were not read for so long are STALE: the source does not answer."""
 
 OF_THE_CALL = frozenset({"targetingKey", "kernel", "client", "$flagd.flagKey"})
 
@@ -51,9 +51,6 @@ PROBES = (FlagRequest("/probe", "", ""), FlagRequest("client/run", "qat_flip", "
 """Every flag of a new file is evaluated for these before the file is used."""
 
 audit = logging.getLogger("shotclock.audit")
-
-EDITOR = "file"
-"""Who changed the flags, in the audit log, where the file was edited without a request."""
 
 EVALUATED = (*SWITCHES, SHOTS)
 """The flags that are evaluated for each call."""
@@ -113,25 +110,25 @@ class _Loaded:
         return _Evaluated(details.value, str(details.reason or Reason.UNKNOWN))
 
 
-class FlagFile:
-    """Flags of a file, at most EVERY_S old; a file that cannot be used leaves the last good one in force.
+class DocumentFlags:
+    """Flags of a source, at most EVERY_S old; one that cannot be used leaves the last good ones in force.
 
     recorder: counts each evaluation.
-    on_trouble: called with each new problem of the file, from another thread.
+    on_trouble: called with each new problem of the document, from another thread.
     profiles: of the provider.
 
-    Raises SettingsError if the file cannot be used at the start.
+    Raises SettingsError if the document cannot be used at the start.
     """
 
     def __init__(
         self,
-        path: Path,
+        source: FlagSource,
         recorder: FlagRecorder,
         on_trouble: Callable[[str], None],
         clock: Clock,
         profiles: Profiles,
     ) -> None:
-        self._path = path
+        self._source = source
         self._recorder = recorder
         self._on_trouble = on_trouble
         self._clock = clock
@@ -140,7 +137,7 @@ class FlagFile:
         self._problem = ""
         self._read_at_ns = clock.now_ns()
         self._last: dict[str, bool | int] = dict(DEFAULTS)
-        self._loaded = load(self._read(), str(path), profiles)
+        self._loaded = load(source.read(), source.name, profiles)
         self._use_profile()
 
     def decide(self, request: FlagRequest) -> FlagDecision:
@@ -156,8 +153,10 @@ class FlagFile:
     def report(self) -> FlagReport:
         """See `Flags.report`; STALE is reported before ERROR."""
         loaded, problem = self._loaded, self._problem
-        state = FlagState.STALE if problem else FlagState.ERROR if loaded.broken else FlagState.OK
         age_s = (self._clock.now_ns() - self._read_at_ns) / NS_PER_S
+        if not problem and age_s > SILENT_S:
+            problem = f"{self._source.name}: not read for {age_s:.0f} s; the flags read before stay in force"
+        state = FlagState.STALE if problem else FlagState.ERROR if loaded.broken else FlagState.OK
         return FlagReport(loaded.settings, state, age_s, problem or loaded.broken)
 
     def _evaluate(self, loaded: _Loaded, flag: str, request: FlagRequest) -> bool | int:
@@ -172,20 +171,21 @@ class FlagFile:
         return evaluated.value
 
     def reload(self) -> None:
-        """Reads the file; takes it over if it has changed and can be used."""
+        """Reads the source; takes the document over if it has changed and can be used."""
         with self._changing:
             before = self._loaded.settings
             if self._take_over():
                 changes = _list_changes(before, self._loaded.settings)
-                audit.info("flag file edited: %s", changes or "rules or form only", extra={"caller": EDITOR})
+                what, caller = self._source.description, {"caller": self._source.kind}
+                audit.info("%s edited: %s", what, changes or "rules or form only", extra=caller)
 
     def _take_over(self) -> bool:
-        """Whether the file had changed, and its flags are in force now."""
+        """Whether the document had changed, and its flags are in force now."""
         changed = False
         try:
-            content = self._read()
+            content = self._source.read()
             if content != self._loaded.content:
-                self._loaded, changed = load(content, str(self._path), self._profiles), True
+                self._loaded, changed = load(content, self._source.name, self._profiles), True
                 self._use_profile()
         except SettingsError as error:
             if self._loaded.profile_reason:
@@ -204,21 +204,15 @@ class FlagFile:
         self._profiles.use(self._loaded.profile)
 
     def set_flag(self, flag: str, setting: str) -> FlagChange:
-        """Sets one flag in the file and takes it over; see `flag_edit.edit_file`."""
+        """Sets one flag in the source and takes it over; see `flag_edit.edit_source`."""
 
         def check(text: str) -> None:
-            load(text, str(self._path), self._profiles)
+            load(text, self._source.name, self._profiles)
 
         with self._changing:
-            change = edit_file(self._path, flag, setting, check=check)
+            change = edit_source(self._source, flag, setting, check)
             self._take_over()
         return change
-
-    def _read(self) -> bytes:
-        try:
-            return read_regular(self._path, MOST_SETTINGS_BYTES)
-        except OSError as error:
-            raise SettingsError(f"{self._path}: cannot be read: {error.strerror}") from error
 
 
 def load(content: str | bytes, where: str, profiles: Profiles) -> _Loaded:

@@ -1,18 +1,18 @@
-"""The flags of a service that has a flag file: they decide on calls, and change when an operator says so."""
+"""The flags of a service that has a source of them: they decide on calls; an operator changes them."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import math
+from typing import Protocol
 
 from shotclock.domain.canary import CanaryReport, CanaryRequest
 from shotclock.domain.errors import SettingsError, ShotclockError
 from shotclock.domain.flags import FlagChange, FlagDecision, FlagReport, FlagRequest
 from shotclock.domain.outcome import Outcome
 from shotclock.domain.ports import Offload
-from shotclock.rollout.canary_control import CanaryControl
-from shotclock.rollout.flag_file import EVERY_S, FlagFile
+from shotclock.rollout.document_flags import EVERY_S, DocumentFlags
 
 READS_PER_LOOK = 4
 """The canary is judged once a second."""
@@ -20,10 +20,32 @@ READS_PER_LOOK = 4
 log = logging.getLogger(__name__)
 
 
-class FileRollout:
-    """Implements Flags and Rollout on a flag file; changes happen one after another, off the event loop."""
+class Canary(Protocol):
+    """What is asked of a canary; see `CanaryControl`."""
 
-    def __init__(self, flags: FlagFile, canary: CanaryControl, offload: Offload) -> None:
+    def report(self) -> CanaryReport:
+        """See `Flags.canary`."""
+
+    def record_end(self, decision: FlagDecision, outcome: Outcome, duration_ns: int, budget_ns: int) -> None:
+        """See `Flags.record_end`."""
+
+    def record_value(self, decision: FlagDecision, value: float) -> None:
+        """A value of the validation metric of a run on which the flags decide so."""
+
+    async def start(self, request: CanaryRequest, caller: str) -> None:
+        """See `Rollout.start_canary`."""
+
+    async def abort(self, caller: str) -> None:
+        """See `Rollout.abort_canary`."""
+
+    async def advance(self) -> None:
+        """Judges it; raises ShotclockError where its state cannot be written."""
+
+
+class DocumentRollout:
+    """Implements Flags and Rollout on a source; changes happen one after another, off the event loop."""
+
+    def __init__(self, flags: DocumentFlags, canary: Canary, offload: Offload) -> None:
         self._flags = flags
         self._canary = canary
         self._offload = offload
@@ -67,7 +89,7 @@ class FileRollout:
         self._canary.record_value(self._flags.decide(FlagRequest.of(f"{run}/", kernel, caller)), value)
 
     async def keep_current(self) -> None:
-        """Reads the file again and again, and judges the canary, until it is cancelled."""
+        """Reads the source again and again, and judges the canary, until it is cancelled."""
         while True:
             for _ in range(READS_PER_LOOK):
                 await asyncio.sleep(EVERY_S)
