@@ -17,7 +17,9 @@ def decode(subproblem: Subproblem, samples: Samples) -> Answer:
     """The best sample by E in float64, the first of equal ones; raises ProviderError, see `check`."""
     check(samples, subproblem.n)
     # Samples of the result cache are read-only: numba would compile a second time, in a call's time.
-    pool = np.require(samples.pool, np.uint8, LAYOUT)
+    pool = samples.pool
+    if pool.dtype != np.uint8 or not pool.flags.carray:
+        pool = np.require(pool, np.uint8, LAYOUT)
     best, energy = _lowest(subproblem.quadratic, subproblem.linear, pool)
     return Answer(pool[best].copy(), energy + subproblem.offset, Winner.QUANTUM, SOLVER)
 
@@ -48,11 +50,11 @@ def check(samples: Samples, n: int) -> None:
         raise _mismatch(f"pool of shape {pool.shape}, expected (m, {n})")
     if counts.shape != pool.shape[:1]:
         raise _mismatch(f"{counts.shape} counts for {pool.shape[0]} bit strings")
-    if not np.issubdtype(pool.dtype, np.integer) or not np.issubdtype(counts.dtype, np.integer):
+    if pool.dtype.kind not in "iu" or counts.dtype.kind not in "iu":
         raise _mismatch(f"dtypes {pool.dtype} and {counts.dtype}, expected integers")
     if pool.shape[0] == 0 or counts.min() < 1:
         raise _mismatch("no shots" if pool.shape[0] == 0 else f"a count of {counts.min()}")
-    if pool.min() < 0 or pool.max() > 1:
+    if pool.max() > 1 or (pool.dtype.kind == "i" and pool.min() < 0):
         raise _mismatch("bits other than 0 and 1")
 
 

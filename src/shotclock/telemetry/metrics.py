@@ -126,6 +126,7 @@ class _Client:
         self._record_fault = recent.record_fault
         self._on_rejection = on_rejection
         self._of = of = _Series(name)
+        self._stages: dict[Stage, Histogram] = {}
         self._samples_back = _Share()
         for outcome in {*OUTCOMES.values(), CANCELLED, *CLIENT_OUTCOMES.values()}:
             of(metrics.calls, outcome)
@@ -191,9 +192,11 @@ class _Client:
         self._recent.record_late_at_client(reported.late)
 
     def record_stage(self, timing: StageTiming, exemplar: dict[str, str] | None) -> None:
-        self._of(self._metrics.stage_duration, STAGE_NAMES[timing.stage]).observe(
-            timing.duration_ns / NS_PER_S, exemplar
-        )
+        series = self._stages.get(timing.stage)
+        if series is None:
+            series = self._of(self._metrics.stage_duration, STAGE_NAMES[timing.stage])
+            self._stages[timing.stage] = series
+        series.observe(timing.duration_ns / NS_PER_S, exemplar)
 
     def record_integrity_failure(self, message: DamagedMessage) -> None:
         self._of(self._metrics.integrity_failures, message).inc()

@@ -46,8 +46,8 @@ def until_arrival_ns(provenance: Provenance) -> int:
 
 def onto_clock_ns(provenance: pb.Provenance, asked_ns: int, answered_ns: int) -> int:
     """The shift from that clock to the caller's, assuming that both directions take the same time."""
-    ended_ns: int = max((timing.start_ns + timing.duration_ns for timing in provenance.stages), default=0)
-    ended_ns = max(ended_ns, provenance.samples_at_ns)
+    ends_ns = [timing.start_ns + timing.duration_ns for timing in provenance.stages]
+    ended_ns: int = max(0, provenance.samples_at_ns, *ends_ns)
     return asked_ns + max(0, answered_ns - asked_ns - ended_ns) // 2 - 1
 
 
