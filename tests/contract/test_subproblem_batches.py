@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from certificates import TRAINER, Site
-from harness import random_subproblem
+from harness import random_subproblem, run_virtual
 from mtls_loopback import CALLS, LONG_NS, SERVICE, Loopback, at_once, never, run_loopback, secure, zeros
 from shotclock.app.host_failure import FailingMemory
 from shotclock.domain.budget import NS_PER_MS
@@ -26,6 +26,7 @@ from shotclock.domain.outcome import (
     Failed,
     Late,
     Outcome,
+    Provenance,
     Shed,
 )
 from shotclock.domain.ports import Dispatcher
@@ -328,6 +329,39 @@ def test_outcomes_of_a_few_milliseconds_share_a_message(site: Site) -> None:
 
 def make_calls(count: int, budget_ms: float = 200, **words: Any) -> SubproblemBatch:
     return SubproblemBatch(tuple(replace(make_subproblem(seed, budget_ms), **words) for seed in range(count)))
+
+
+@pytest.mark.parametrize(
+    ("delivered_ms", "written_ms"),
+    [((10, 16), [18]), ((10, 19), [18, 27]), ((10, 191), [18, 199]), ((10, 195), [18, 199])],
+)
+def test_outcomes_wait_for_others_and_not_so_long_at_their_deadline(
+    delivered_ms: tuple[int, ...], written_ms: list[int]
+) -> None:
+    written: list[float] = []
+
+    class Delivering:
+        async def solve_batch(self, batch: SubproblemBatch, deliver: Callable[[int, Outcome], None]) -> None:
+            for index, at_ms in enumerate(delivered_ms):
+                await asyncio.sleep(at_ms / 1e3 - asyncio.get_running_loop().time())
+                deliver(index, Late(DeadlinePassed(0), Provenance("test", emulated=True, base_version=0)))
+            await asyncio.sleep(1)
+
+    class Context:
+        async def write(self, message: bytes) -> None:
+            written.append(round(asyncio.get_running_loop().time() * 1e3, 3))
+
+    async def hold(numbered: object) -> None:
+        del numbered
+
+    async def work() -> None:
+        dispatcher = cast("Dispatcher", Delivering())
+        await subproblem_batches.stream_answers(
+            dispatcher, make_calls(2), Context(), hold, lambda index, message: None
+        )
+
+    run_virtual(work())
+    assert written == written_ms
 
 
 def test_quotas_count_each_subproblem_and_refuse_the_others() -> None:

@@ -21,10 +21,12 @@ from shotclock.wire.payload import MalformedMessageError
 from shotclock.wire.refusals import no_answer
 from shotclock.wire.v1 import shotclock_pb2 as pb
 
-HOLD_S = 0.004
+HOLD_S = 0.008
 HOLD_SHARE = 0.04
-"""An outcome waits so long for others, and so much of the batch's shortest budget at most: less than half of
-what is reserved for the return of an answer. Sending one message takes half the time of solving."""
+"""An outcome waits so long for others, and so much of the shortest budget at most: to send one message
+takes both sides about as long as to solve one subproblem."""
+LAST_HOLD_S = 0.004
+"""Instead, once an outcome could be at its deadline: less than half of what is reserved for its return."""
 
 Numbered = tuple[int, Outcome]
 """An outcome with the index of its subproblem."""
@@ -94,13 +96,16 @@ async def stream_answers(
         ready.append((index, outcome))
         arrived.set()
 
+    loop = asyncio.get_running_loop()
     shortest_s = min(subproblem.budget_ns for subproblem in batch.subproblems) / NS_PER_S
-    hold_s = min(HOLD_S, HOLD_SHARE * shortest_s)
+    hold_s, first_deadline = min(HOLD_S, HOLD_SHARE * shortest_s), loop.time() + shortest_s
     running = asyncio.ensure_future(dispatcher.solve_batch(batch, take))
     running.add_done_callback(lambda _: arrived.set())
     try:
         while ready or not running.done():
             await arrived.wait()
+            if loop.time() + hold_s > first_deadline:
+                hold_s = min(hold_s, LAST_HOLD_S)
             if not running.done():
                 await asyncio.wait((running,), timeout=hold_s)
             arrived.clear()
