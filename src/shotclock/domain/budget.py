@@ -37,7 +37,8 @@ def read_budget_ns(budget: str | float) -> int:
         match = _BUDGET.fullmatch(budget)
         seconds = float(match[1]) * _UNITS[match[2]] if match else math.nan
     else:
-        seconds = float(budget) if isinstance(budget, Real) else math.nan
+        is_number = isinstance(budget, Real) and not isinstance(budget, bool)
+        seconds = float(budget) if is_number else math.nan
     if not 0.0 < seconds < 1e9:
         raise SettingsError(
             f'budget: must be a positive time such as "200ms", "2s" or seconds (got {budget!r})'

@@ -19,6 +19,9 @@ MOST_POINTS = 16_384
 MOST_BYTES = 3 * 1024 * 1024
 """The most of one batch: circuits, points of all circuits together, bytes of sources, names and values."""
 
+MOST_SHOTS = 2**31 - 1
+"""Of a circuit: more do not travel, and no QPU takes nearly as many."""
+
 Deliver: TypeAlias = Callable[[int, CircuitOutcome], None]
 """Takes the outcome of the point of this index; points count through the batch, circuit by circuit."""
 
@@ -45,6 +48,8 @@ class CircuitPoints:
             raise CircuitError("source", "is empty; pass OpenQASM 3 as text or QPY as bytes")
         if self.shots < 1:
             raise CircuitError("shots", f"must be at least 1 (got {self.shots})")
+        if self.shots > MOST_SHOTS:
+            raise CircuitError("shots", f"must be at most {MOST_SHOTS:,} (got {self.shots:,})")
         if self.points.ndim != 2 or not len(self.points) or self.points.shape[1] != len(self.names):
             raise CircuitError(
                 "points", f"must have the shape (points, {len(self.names)}) (got {self.points.shape})"

@@ -6,6 +6,7 @@ Expected trouble on the way of a call is a value, not an exception (`outcome.py`
 from __future__ import annotations
 
 import re
+from concurrent.futures import CancelledError
 from enum import StrEnum
 
 LONGEST_TEXT = 3_000
@@ -59,6 +60,10 @@ class CallRefusedError(CallError):
 
 class CallFailedError(CallError):
     """The provider could not run the call's circuits."""
+
+
+class CallCancelledError(CallError, CancelledError):
+    """The result was asked for of a call that its caller had cancelled."""
 
 
 class DeltaError(RunError, ValueError):

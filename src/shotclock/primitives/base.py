@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from typing import NoReturn
 from uuid import uuid4
 
 from shotclock.domain.budget import read_budget_ns
@@ -27,6 +28,15 @@ class Submitter:
         self._numbers = itertools.count()
         self._tally = Tally()
         self._name = uuid4().hex[:8]
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Submitter:
+        """Itself: a copy of a model with a primitive in it shares the connection."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "primitive: cannot be pickled, as it holds a connection; call shotclock.connect in each process"
+        )
 
     @property
     def counts(self) -> PrimitiveCounts:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from qiskit.primitives import BaseEstimatorV2, DataBin, PrimitiveResult, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 
-from shotclock.domain.errors import CircuitError
+from shotclock.domain.circuit_batch import MOST_SHOTS
+from shotclock.domain.errors import CircuitError, SettingsError
 from shotclock.domain.outcome import CircuitOutcome, Executed
 from shotclock.domain.ports import CircuitCaller
 from shotclock.primitives.base import DEFAULT_OPTIONS, Submitter, outcomes_at
@@ -82,6 +84,7 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
         options: CallOptions = DEFAULT_OPTIONS,
         fallback: Fallback[EstimatorPub] = "",
     ) -> None:
+        _check_precision(default_precision)
         self._submitter = Submitter(caller, options)
         self._default_precision = default_precision
         self._fallback = FallbackResults(fallback, simulate_estimator)
@@ -130,16 +133,16 @@ class Estimator(BaseEstimatorV2):  # type: ignore[misc] # Qiskit has no types
         if (missing := find_missing(outcomes)) is not None:
             return self._fallback.answer(pub, plan.key, missing)
         estimates = [_estimate(plan, element, by_place) for element in plan.elements]
-        means, errors = np.array(estimates, dtype=np.float64).reshape(-1, 2).T.reshape(2, *pub.shape)
+        both = np.array(estimates, dtype=np.float64).reshape(-1, 2).T.reshape(2, *pub.shape)
+        means, errors = both[0, ...], both[1, ...]  # arrays, also of the shape ()
         metadata: dict[str, Any] = {
             "target_precision": pub.precision,
             "shots": plan.shots,
             "circuit_metadata": pub.circuit.metadata,
             "readout_mitigation": NO_MITIGATION,
             "measured_bases": len(plan.bases),
+            **describe(outcomes),
         }
-        if outcomes:
-            metadata |= describe(outcomes)
         result = PubResult(DataBin(evs=means, stds=errors, shape=pub.shape), metadata)
         self._fallback.remember(plan.key, result)
         return result
@@ -206,9 +209,19 @@ def _estimate(plan: _Plan, element: _Element, by_place: dict[Place, CircuitOutco
     return mean, math.sqrt(variance)
 
 
+def _check_precision(precision: object) -> None:
+    if not isinstance(precision, Real):
+        raise SettingsError(f"precision: must be a number above 0 (got {precision!r})")
+
+
 def _count_shots(precision: float) -> int:
     if not 0.0 < precision < math.inf:
         raise CircuitError(
             "precision", f"must be above 0, as values are estimated of shots (got {precision})"
+        )
+    if precision < MOST_SHOTS**-0.5:
+        raise CircuitError(
+            "precision",
+            f"must be at least {MOST_SHOTS**-0.5:.2g}, that of {MOST_SHOTS:,} shots (got {precision})",
         )
     return max(1, math.ceil(round(1.0 / precision**2, 6)))

@@ -6,11 +6,14 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, Literal, TypeVar
 
+import numpy as np
 from qiskit.primitives import PubResult, StatevectorEstimator, StatevectorSampler
+from qiskit.primitives.containers import ObservablesArray
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
 from shotclock.domain.errors import CallError, SettingsError
+from shotclock.primitives.grouping import write_terms
 
 PUB = TypeVar("PUB", SamplerPub, EstimatorPub)
 Fallback = Literal["", "local", "last"] | Callable[[PUB], PubResult]
@@ -25,7 +28,7 @@ class FallbackResults(Generic[PUB]):
     """Answers PUBs that have none, and remembers the results of the others."""
 
     def __init__(self, fallback: Fallback[PUB], simulate: Callable[[PUB], PubResult]) -> None:
-        if isinstance(fallback, str) and fallback not in {"", "local", "last"}:
+        if fallback not in ("", "local", "last") and not callable(fallback):
             raise SettingsError(f'fallback: must be "local", "last" or a function (got {fallback!r})')
         self._fallback = fallback
         self._simulate = simulate
@@ -54,6 +57,10 @@ class FallbackResults(Generic[PUB]):
         """The fallback's result, marked as degraded; raises `missing` where it has none."""
         if callable(self._fallback):
             result = self._fallback(pub)
+            if not isinstance(result, PubResult):
+                raise SettingsError(
+                    f"fallback: the function must return a PubResult (got {type(result).__name__})"
+                )
         elif self._fallback == "last" and key in self._last:
             result = self._last[key]
         elif self._fallback == "local" and _size(pub) <= LOCAL_AMPLITUDES:
@@ -72,7 +79,19 @@ def simulate_sampler(pub: SamplerPub) -> PubResult:
 
 def simulate_estimator(pub: EstimatorPub) -> PubResult:
     """By the state vector, with the noise of the PUB's precision."""
-    return StatevectorEstimator().run([pub]).result()[0]
+    return StatevectorEstimator().run([_expand_projectors(pub)]).result()[0]
+
+
+def _expand_projectors(pub: EstimatorPub) -> EstimatorPub:
+    """With Pauli strings alone, as Qiskit's estimator takes them."""
+    observables = np.empty(pub.observables.shape, dtype=object)
+    for index in np.ndindex(*observables.shape):
+        each = pub.observables[index]
+        is_expanded = any(set(label) - set("IXYZ") for label in each)
+        observables[index] = write_terms(each, pub.circuit.num_qubits) if is_expanded else each
+    return EstimatorPub(
+        pub.circuit, ObservablesArray(observables), pub.parameter_values, pub.precision, validate=False
+    )
 
 
 def _size(pub: SamplerPub | EstimatorPub) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cmath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -36,7 +37,7 @@ class Basis:
     def apply(self, circuit: QuantumCircuit) -> QuantumCircuit:
         """The circuit followed by the measurement in this basis."""
         measured = circuit.copy()
-        register = ClassicalRegister(len(self.paulis), MEASURED)
+        register = ClassicalRegister(len(self.paulis), _name_register(circuit))
         measured.add_register(register)
         for bit, (qubit, pauli) in zip(register, self.paulis, strict=True):
             if pauli == "Y":
@@ -63,8 +64,19 @@ class Basis:
         return mean, float((values - mean) ** 2 @ samples.counts) / (shots - 1) / shots
 
 
+def _name_register(circuit: QuantumCircuit) -> str:
+    """A name that no register of the circuit has."""
+    name, names = MEASURED, {register.name for register in circuit.cregs}
+    while name in names:
+        name += "_"
+    return name
+
+
 def read_terms(observable: Mapping[str, float], qubits: int) -> Terms:
-    """The observable's Pauli terms; projectors are expanded. Raises CircuitError unless it is real."""
+    """The observable's Pauli terms; projectors are expanded. CircuitError unless it is real and finite."""
+    for coefficient in observable.values():
+        if not cmath.isfinite(coefficient):
+            raise CircuitError("observables", f"coefficients must be finite (got {coefficient})")
     expanded = SparseObservable.from_list(list(observable.items()), num_qubits=qubits).as_paulis().simplify()
     terms: Terms = {}
     for paulis, indices, coefficient in expanded.to_sparse_list():
@@ -74,6 +86,15 @@ def read_terms(observable: Mapping[str, float], qubits: int) -> Terms:
         term = tuple(sorted(zip(indices, paulis, strict=True)))
         terms[term] = terms.get(term, 0.0) + coefficient.real
     return terms
+
+
+def write_terms(observable: Mapping[str, float], qubits: int) -> dict[str, float]:
+    """The observable by Pauli strings of all qubits, the last letter of qubit 0; projectors are expanded."""
+    strings: dict[str, float] = {}
+    for term, coefficient in read_terms(observable, qubits).items():
+        paulis = dict(term)
+        strings["".join(paulis.get(qubit, "I") for qubit in reversed(range(qubits)))] = coefficient
+    return strings
 
 
 def group(terms: Iterable[Term]) -> list[Basis]:

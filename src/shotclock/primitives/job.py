@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError
+from typing import NoReturn
 
 from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
 from qiskit.providers import JobStatus
 
-from shotclock.domain.errors import ShotclockError
+from shotclock.domain.errors import CallCancelledError, CallFailedError, ShotclockError
 from shotclock.domain.outcome import CircuitOutcome, Executed
 from shotclock.domain.ports import PendingBatch
 
 Finish = Callable[[Sequence[CircuitOutcome]], PrimitiveResult]
 """Makes the result of the outcomes of all points; raises CallError where one is missing."""
+
+
+LOOK_S = 0.005
+"""Between two looks for a result that is waited for with a timeout."""
 
 
 class Job(BasePrimitiveJob[PrimitiveResult, JobStatus]):  # type: ignore[misc] # Qiskit has no types
@@ -41,12 +48,20 @@ class Job(BasePrimitiveJob[PrimitiveResult, JobStatus]):  # type: ignore[misc] #
             outcomes = self._outcomes()
         except ShotclockError as error:
             return f"{self!r}\n  {error}"
+        if not outcomes:
+            return f"{self!r}\n  no circuit had to run"
         answered = sum(isinstance(outcome, Executed) for outcome in outcomes)
         lines = [repr(self), f"  {answered} of {len(outcomes)} points have samples; the first:"]
         return "\n".join((*lines, *(f"  {line}" for line in outcomes[0].summary().splitlines())))
 
-    def result(self) -> PrimitiveResult:
-        """The result; raises DeadlineExceeded or another CallError without one, CircuitError."""
+    def result(self, timeout: float | None = None) -> PrimitiveResult:
+        """The result; raises DeadlineExceeded or another CallError without one, CircuitError.
+
+        timeout: how long it is waited for, seconds; then TimeoutError is raised, and the call goes on. None:
+            until the call's deadline.
+        """
+        if timeout is not None:
+            self._wait(timeout)
         with self._lock:
             if self._result is None:
                 self._result = self._finish(self._outcomes())
@@ -87,5 +102,23 @@ class Job(BasePrimitiveJob[PrimitiveResult, JobStatus]):  # type: ignore[misc] #
         self._is_cancelled |= any(stopped)
         return any(stopped)
 
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("job: cannot be pickled, as it belongs to a connection; pickle its result")
+
+    def _wait(self, timeout_s: float) -> None:
+        until_s = time.monotonic() + timeout_s
+        while not all(batch.done() for batch in self._batches):
+            if time.monotonic() >= until_s:
+                raise TimeoutError(
+                    f"job {self._job_id}: no result within {timeout_s:g} s; it goes on until its deadline"
+                )
+            time.sleep(LOOK_S)
+
     def _outcomes(self) -> list[CircuitOutcome]:
-        return [outcome for batch in self._batches for outcome in batch.result()]
+        try:
+            return [outcome for batch in self._batches for outcome in batch.result()]
+        except CancelledError:
+            if self._is_cancelled:
+                why = f"cancelled: job {self._job_id} was cancelled before it had ended"
+                raise CallCancelledError(why) from None
+            raise CallFailedError("failed: the connection was closed before the call had ended") from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from shotclock.domain.budget import read_budget_ns
+from shotclock.domain.errors import SettingsError
 from shotclock.domain.subproblem import Priority
 
 
@@ -23,7 +24,17 @@ class CallOptions:
 
     def __post_init__(self) -> None:
         read_budget_ns(self.budget)
+        _check_options(self.priority, self.run)
 
     def lines(self) -> tuple[str, ...]:
         """What a primitive's summary says of them, besides the budget."""
         return f"  priority    {self.priority.name.lower()}", f"  request ids {self.run}/…"
+
+
+def _check_options(priority: object, run: object) -> None:
+    if not isinstance(priority, Priority):
+        raise SettingsError(
+            f"priority: must be Priority.LOW, Priority.NORMAL or Priority.HIGH (got {priority!r})"
+        )
+    if not (isinstance(run, str) and run.isprintable() and "/" not in run):
+        raise SettingsError(f'run: must be printable text without "/" (got {run!r})')

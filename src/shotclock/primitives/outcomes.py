@@ -18,13 +18,16 @@ def find_missing(outcomes: Sequence[CircuitOutcome]) -> CallError | None:
 def describe(outcomes: Sequence[CircuitOutcome]) -> dict[str, Any]:
     """The provenance of a PUB's outcomes, for its metadata.
 
-    qpu_s is the PUB's share of its jobs' QPU time, seconds.
+    qpu_s is the PUB's share of its jobs' QPU time, seconds. A PUB that needed no circuit, such as the
+    expectation of the identity, has no provider.
     """
     provenances = [outcome.provenance for outcome in outcomes]
-    return {
+    metadata: dict[str, Any] = {
         "degraded": False,
-        "provider": provenances[0].provider,
-        "emulated": any(provenance.emulated for provenance in provenances),
         "jobs": sorted({provenance.job_id for provenance in provenances}),
-        "qpu_s": sum(provenance.qpu_s for provenance in provenances),
+        "qpu_s": sum((provenance.qpu_s for provenance in provenances), 0.0),
     }
+    if provenances:
+        metadata["provider"] = provenances[0].provider
+        metadata["emulated"] = any(provenance.emulated for provenance in provenances)
+    return metadata

@@ -77,6 +77,8 @@ class Request:
     def _pieces(self) -> Iterator[CircuitPoints]:
         """Each circuit, in several pieces where its points alone are more than a batch may have."""
         for entry in self._entries:
+            if not entry.count:
+                continue
             points = np.concatenate(entry.points)
             row_bytes = max(1, points[0].nbytes)
             rows = max(1, min(MOST_POINTS, MOST_BYTES // 2 // row_bytes))

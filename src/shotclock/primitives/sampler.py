@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from qiskit.primitives import BaseSamplerV2, BitArray, DataBin, PrimitiveResult,
 from qiskit.primitives.containers.sampler_pub import SamplerPub, SamplerPubLike
 
 from shotclock.domain.circuit import Samples
+from shotclock.domain.errors import CircuitError, SettingsError
 from shotclock.domain.outcome import CircuitOutcome, Executed
 from shotclock.domain.ports import CircuitCaller
 from shotclock.domain.subproblem import Bits
@@ -52,6 +54,7 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc] # Qiskit has no types
         fallback: Fallback[SamplerPub] = "",
         seed: int | None = None,
     ) -> None:
+        _check_shots(default_shots)
         self._submitter = Submitter(caller, options)
         self._default_shots = default_shots
         self._fallback = FallbackResults(fallback, simulate_sampler)
@@ -89,6 +92,7 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc] # Qiskit has no types
         request, plans, known = Request(), [], Known()
         for each in pubs:
             pub = SamplerPub.coerce(each, self._default_shots if shots is None else shots)
+            _refuse_names(pub.circuit)
             places: list[Place] = []
             key: tuple[object, ...] = (pub.shape, pub.shots)
             for circuit, points in expand(pub.circuit, pub.parameter_values, known):
@@ -109,7 +113,7 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc] # Qiskit has no types
             return self._fallback.answer(pub, plan.key, missing)
         samples = [outcome.samples for outcome in outcomes if isinstance(outcome, Executed)]
         shots = [self._list_shots(each) for each in samples]
-        data = {register.name: _pack(shots, bits, pub.shape) for register, bits in _registers(pub.circuit)}
+        data = {register.name: _pack(shots, bits, pub) for register, bits in _registers(pub.circuit)}
         metadata: dict[str, Any] = {"shots": pub.shots, "circuit_metadata": pub.circuit.metadata}
         result = SamplerPubResult(DataBin(**data, shape=pub.shape), {**metadata, **describe(outcomes)})
         self._fallback.remember(plan.key, result)
@@ -122,6 +126,11 @@ class Sampler(BaseSamplerV2):  # type: ignore[misc] # Qiskit has no types
         return shots
 
 
+def _check_shots(shots: object) -> None:
+    if not isinstance(shots, Integral) or isinstance(shots, bool):
+        raise SettingsError(f"shots: must be a whole number of 1 or more (got {shots!r})")
+
+
 def _registers(circuit: QuantumCircuit) -> list[tuple[Any, list[int]]]:
     """The classical registers with the places of their bits in the circuit."""
     return [
@@ -131,9 +140,22 @@ def _registers(circuit: QuantumCircuit) -> list[tuple[Any, list[int]]]:
     ]
 
 
-def _pack(shots: list[Bits], bits: list[int], shape: tuple[int, ...]) -> BitArray:
+def _refuse_names(circuit: QuantumCircuit) -> None:
+    """Raises CircuitError where a result could not hold a register, before anything is paid for."""
+    for register, _ in _registers(circuit):
+        try:
+            DataBin(**{register.name: np.zeros(())}, shape=())
+        except (TypeError, ValueError):
+            raise CircuitError(
+                "registers", f"{register.name!r} is a name of Qiskit's DataBin; rename the classical register"
+            ) from None
+
+
+def _pack(shots: list[Bits], bits: list[int], pub: SamplerPub) -> BitArray:
     """Bit 0 of a register is the last bit of its last byte."""
-    whole = np.stack([each[:, bits[::-1]] for each in shots])
+    whole = np.zeros((len(shots), pub.shots, len(bits)), dtype=np.uint8)
+    for at_point, each in zip(whole, shots, strict=True):
+        at_point[:] = each[:, bits[::-1]]
     padding = -len(bits) % 8
     packed = np.packbits(np.pad(whole, ((0, 0), (0, 0), (padding, 0))), axis=-1)
-    return BitArray(packed.reshape(*shape, *packed.shape[1:]), len(bits))
+    return BitArray(packed.reshape(*pub.shape, *packed.shape[1:]), len(bits))

@@ -13,6 +13,7 @@ from qiskit.circuit import Parameter
 from qiskit.primitives.containers import BindingsArray
 
 from shotclock.domain.circuit_bytes import dump_circuit
+from shotclock.domain.errors import CircuitError
 from shotclock.domain.subproblem import Float64s
 
 
@@ -62,11 +63,17 @@ def has_open_delay(circuit: QuantumCircuit) -> bool:
 def expand(
     circuit: QuantumCircuit, values: BindingsArray, known: Known
 ) -> list[tuple[ParametrisedCircuit, Float64s]]:
-    """The circuit with its points as rows; one circuit a point where a delay depends on a parameter."""
+    """The circuit with its points as rows; one circuit a point where a delay depends on a parameter.
+
+    Raises CircuitError naming a parameter whose value is not finite.
+    """
+    points = values.as_array(circuit.parameters).reshape(values.size, circuit.num_parameters)
+    for row, column in np.argwhere(~np.isfinite(points)):
+        name = circuit.parameters[int(column)].name
+        raise CircuitError(f"values.{name}", f"must be a finite number (got {points[row, column]})")
     if has_open_delay(circuit):
         rows = [parametrise(each) for each in values.bind_all(circuit).ravel()]
         return [(each, np.zeros((1, 0))) for each in rows]
-    points = values.as_array(circuit.parameters).reshape(values.size, circuit.num_parameters)
     if id(circuit) not in known:
         known[id(circuit)] = parametrise(circuit)
     return [(known[id(circuit)], points)]

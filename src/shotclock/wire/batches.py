@@ -12,7 +12,7 @@ from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import CircuitOutcome
 from shotclock.domain.ports import Dispatcher
 from shotclock.domain.trace_context import TraceContext
-from shotclock.wire.codec import MAX_SHOTS, PRIORITIES, PRIORITY_OF, source_bytes
+from shotclock.wire.codec import PRIORITIES, PRIORITY_OF, source_bytes
 from shotclock.wire.integrity import parse_checked, serialize
 from shotclock.wire.outcomes import (
     decode_circuit_outcome,
@@ -31,7 +31,7 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 
 
 def encode_batch(batch: CircuitBatch, budget_ns: int) -> pb.CircuitBatch:
-    """budget_ns: what is left when the message is sent. CircuitError where the wire has no room for it."""
+    """budget_ns: what is left when the message is sent."""
     return pb.CircuitBatch(
         request_id=batch.request_id,
         circuits=[_encode_points(circuit) for circuit in batch.circuits],
@@ -42,8 +42,6 @@ def encode_batch(batch: CircuitBatch, budget_ns: int) -> pb.CircuitBatch:
 
 
 def _encode_points(circuit: CircuitPoints) -> pb.CircuitPoints:
-    if circuit.shots > MAX_SHOTS:
-        raise CircuitError("shots", f"must be at most {MAX_SHOTS} (got {circuit.shots})")
     values = pack_floats(circuit.points)
     message = pb.CircuitPoints(
         shots=circuit.shots,
