@@ -475,9 +475,27 @@ def test_qrmi_acquires_and_releases_what_the_scheduler_did_not_give(endpoint: Ib
     async def main() -> None:
         before = len(endpoint.account["charges"])
         provider = endpoint.qrmi(policy=WorkloadPolicy("session", idle_s=60.0))
-        await run_job(provider, job())
+        ran = await run_job(provider, job())
         await provider.close()
         assert endpoint.account["charges"][before:][0]["mode"] == "session"
+        assert ran.acquisition == endpoint.account["charges"][before:][0]["workload"]
+        assert not (await run_job(endpoint.qrmi(), job())).acquisition
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("suffix", ["QRMI_JOB_ACQUISITION_TOKEN", "QRMI_IBM_QCS_SESSION_ID"])
+def test_a_job_in_the_lease_of_the_scheduler_names_it(
+    endpoint: IbmEndpoint, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    async def main() -> None:
+        opened = endpoint.qrmi(policy=WorkloadPolicy("session", idle_s=60.0))
+        session = (await run_job(opened, job())).acquisition
+        monkeypatch.setenv(f"ibm_torino_{suffix}", session)
+        provider = endpoint.qrmi(policy=WorkloadPolicy("session", idle_s=60.0))
+        assert (await run_job(provider, job())).acquisition == session
+        await provider.close()
+        await opened.close()
 
     asyncio.run(main())
 

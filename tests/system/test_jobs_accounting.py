@@ -60,7 +60,8 @@ async def fill(ledger: SqliteLedger | PostgresLedger, requests: tuple[str, str] 
     await ledger.intend(JobRecord("t1", "ibm", requests, 256, account=JobAccount(calls, 3.0)))
     await ledger.move("t1", S.SUBMITTED, job_id="job-1")
     await ledger.move("t1", S.RESULT)
-    await ledger.charge("t1", JobUsage(2.0, began_ago_s=5.0, ended_ago_s=3.0))
+    await ledger.charge("t1", JobUsage(began_ago_s=5.0, ended_ago_s=3.0, acquisition="lease-7"))
+    await ledger.charge("t1", JobUsage(2.0))  # as the bill comes later, without what is known
     account = JobAccount((CallAccount("r3"),), 1.0)
     await ledger.intend(JobRecord("t2", "ibm", ("r3",), 64, account=account))
     await ledger.move("t2", S.SUBMITTED, job_id="job-2")
@@ -83,6 +84,7 @@ EXPECTED = {
     "job_id": "job-1",
     "tag": "t1",
     "provider": "ibm",
+    "acquisition_id": "lease-7",
     "resource_id": "ibm_torino",
     "created": "2026-12-01T12:00:00.000+00:00",
     "running": "2026-12-01T11:59:55.000+00:00",
@@ -111,7 +113,15 @@ def test_each_call_has_its_share_and_what_is_unknown_is_absent(
         assert rows[0] == EXPECTED
         assert [row["usage_qpu_seconds"] for row in rows] == [1.5, 0.5, None]
         unknown = {name for name, value in rows[2].items() if value is None}
-        assert unknown >= {"slurm_job_id", "caller", "running", "finished", "usage_qpu_seconds", "charge"}
+        assert unknown >= {
+            "slurm_job_id",
+            "acquisition_id",
+            "caller",
+            "running",
+            "finished",
+            "usage_qpu_seconds",
+            "charge",
+        }
     path = tmp_path / "jobs.parquet"
     assert shotclock("--ledger", ledger, "export", "--format", "parquet", "--out", str(path))[0] == 0
     assert pq.read_table(path).to_pylist() == rows

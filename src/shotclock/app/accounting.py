@@ -36,6 +36,7 @@ class AccountRow:
     job_id: the provider's.
     tag: ours, submitted with the job.
     provider: the provider's name.
+    acquisition_id: the lease or session that the job ran in.
     resource_id: the device.
     created: when the job was intended, ISO 8601 in UTC.
     running: when the QPU began.
@@ -57,6 +58,7 @@ class AccountRow:
     job_id: str | None = None
     tag: str
     provider: str
+    acquisition_id: str | None = None
     resource_id: str | None = None
     created: str | None = None
     running: str | None = None
@@ -116,6 +118,7 @@ def _row(record: JobRecord, entry: AccountEntry, call: CallAccount) -> AccountRo
         job_id=record.job_id or None,
         tag=record.tag,
         provider=record.provider,
+        acquisition_id=entry.acquisition or None,
         resource_id=entry.resource or None,
         created=_show(entry.intended_unix_s),
         running=_show(entry.began_unix_s),

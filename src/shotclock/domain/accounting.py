@@ -113,11 +113,13 @@ class JobUsage:
     used_s: QPU time that it is charged, seconds.
     began_ago_s: how long ago the QPU began, seconds.
     ended_ago_s: how long ago it ended, seconds.
+    acquisition: the lease or session that it ran in, "" if unknown.
     """
 
     used_s: float | None = None
     began_ago_s: float | None = None
     ended_ago_s: float | None = None
+    acquisition: str = ""
 
 
 UNKNOWN_USAGE = JobUsage()
@@ -199,6 +201,7 @@ class AccountEntry:
     used_s: QPU time that it was charged, seconds; None as long as it is unknown.
     began_unix_s: when the QPU began; None if unknown.
     ended_unix_s: when the QPU ended; None if unknown.
+    acquisition: the lease or session that it ran in; "" if unknown.
     """
 
     tag: str
@@ -212,6 +215,7 @@ class AccountEntry:
     used_s: float | None = None
     began_unix_s: float | None = None
     ended_unix_s: float | None = None
+    acquisition: str = ""
 
     @property
     def committed_s(self) -> float:

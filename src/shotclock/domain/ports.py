@@ -259,6 +259,7 @@ class Execution:
     collect_emulated_ns: emulated part of the time from the end to the samples, nanoseconds.
     qpu_s: QPU time consumed, seconds; 0 if the provider reports none.
     emulator_overrun: whether the emulation computed for longer than the time it emulates.
+    acquisition: the vendor's id of the lease or session that the job ran in; "" is unknown, or none.
     """
 
     samples: tuple[Samples, ...]
@@ -270,6 +271,7 @@ class Execution:
     collect_emulated_ns: int = 0
     qpu_s: float = 0.0
     emulator_overrun: bool = False
+    acquisition: str = ""
 
 
 @dataclass(frozen=True, slots=True)

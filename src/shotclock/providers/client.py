@@ -152,6 +152,8 @@ class Client(Protocol[J, L]):
 
     name: str
     lists_jobs: bool
+    acquisition: str
+    """The lease that a scheduler made for this process, in which jobs without another one run; "" without."""
 
     def limits(self) -> DeviceLimits:
         """The limits the device reports."""

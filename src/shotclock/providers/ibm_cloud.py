@@ -131,6 +131,7 @@ class IbmCloud:
 
     name = "ibm"
     lists_jobs = True
+    acquisition = ""
 
     def __init__(self, service: RuntimeService, backend: IBMBackend, secret: Secret) -> None:
         self._service = service

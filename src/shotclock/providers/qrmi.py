@@ -52,11 +52,9 @@ def build(setup: RemoteSetup) -> RemoteProvider[QrmiJob, QrmiLease]:
     key = os.environ.get(f"{variable}_IAM_APIKEY", "")
     emulated = EMULATED_ACCOUNT in os.environ.get(f"{variable}_SERVICE_CRN", "")
     # A scheduler's lease ends with the allocation; this process must not end it.
-    has_lease = any(
-        os.environ.get(f"{name}_{suffix}")
-        for suffix in ("QRMI_JOB_ACQUISITION_TOKEN", f"{kind.prefix}_SESSION_ID")
-    )
-    client = QrmiClient(name, kind.type, Secret(key), emulated=emulated, has_lease=has_lease)
+    suffixes = ("QRMI_JOB_ACQUISITION_TOKEN", f"{kind.prefix}_SESSION_ID")
+    acquisition = next(filter(None, (os.environ.get(f"{name}_{suffix}") for suffix in suffixes)), "")
+    client = QrmiClient(name, kind.type, Secret(key), emulated=emulated, acquisition=acquisition)
     return remote.build_provider(client, setup, ClientThreads("qrmi", LANES + 3), LANES)
 
 

@@ -91,13 +91,13 @@ class QrmiClient:
     lists_jobs = False
 
     def __init__(
-        self, backend: str, kind: ResourceType, secret: Secret, *, emulated: bool, has_lease: bool
+        self, backend: str, kind: ResourceType, secret: Secret, *, emulated: bool, acquisition: str
     ) -> None:
         self._backend = backend
         self._kind = kind
         self._secret = secret
         self._emulated = emulated
-        self._has_lease = has_lease
+        self.acquisition = acquisition
         self._local = threading.local()
         self._submitting = threading.Lock()
         self._leasing = self._resource()
@@ -132,7 +132,7 @@ class QrmiClient:
     def open(self, mode: ExecutionMode, max_time_s: int | None) -> QrmiLease:
         """See `Client.open`; a scheduler's lease is used unchanged. QRMI's variables set mode and TTL."""
         del max_time_s
-        if mode == "job" or self._has_lease:
+        if mode == "job" or self.acquisition:
             return QrmiLease()
         with self._turn(), self._edge(Doing.READ):
             return QrmiLease(self._leasing.acquire())

@@ -147,9 +147,9 @@ class RemoteProvider(Generic[J, L]):
         accepted = self._clock.now_ns()
         expected_s = max(0.0, self.predict_s(job) - (accepted - began) / NS_PER_S)
         account = self.workload.account(lease)
-        self._open_jobs[handle.id] = SubmittedJob(
-            handle, job.tag, began, accepted, expected_s, estimate_s, account
-        )
+        submitted = SubmittedJob(handle, job.tag, began, accepted, expected_s, estimate_s, account)
+        submitted.acquisition = lease.id or self._client.acquisition
+        self._open_jobs[handle.id] = submitted
         return Accepted(handle.id, shots=job.shots)
 
     async def _compose(self, job: Job) -> list[QuantumCircuit]:
@@ -414,6 +414,7 @@ class RemoteProvider(Generic[J, L]):
             execution_emulated_ns=ran_ns if emulated else 0,
             qpu_s=self._intervals.add(metrics, job.estimate_s),
             emulator_overrun=metrics.overrun,
+            acquisition=job.acquisition,
         )
 
     def _end(self, job: SubmittedJob[J], metrics: JobMetrics) -> None:

@@ -28,6 +28,7 @@ class SubmittedJob(Generic[J]):
     entered: it counts as a job of the workload.
     cancelled: it was cancelled here, so none of its samples will be returned.
     over: it has ended for its caller.
+    acquisition: the lease or session that it runs in; "" if unknown.
     """
 
     job: J
@@ -40,6 +41,7 @@ class SubmittedJob(Generic[J]):
     entered: bool = True
     cancelled: bool = False
     over: bool = False
+    acquisition: str = ""
 
 
 def representative_job(shots: int) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from shotclock.domain.accounting import AccountEntry, Allocation, CallAccount, JobAccount, Origin, Spending
@@ -101,14 +102,14 @@ class SqlAccounts:
         marks = ", ".join("?" * 12)
         self._execute(
             f"INSERT INTO {self._accounts} VALUES ({marks}) ON CONFLICT (tag) DO UPDATE SET "  # noqa: S608
-            f"used_s = excluded.used_s, began_unix_s = excluded.began_unix_s, "
+            f"calls = excluded.calls, used_s = excluded.used_s, began_unix_s = excluded.began_unix_s, "
             f"ended_unix_s = excluded.ended_unix_s",
             (
                 entry.tag,
                 entry.provider,
                 entry.budget,
                 entry.resource,
-                _write_calls(entry.account.calls),
+                _write_calls(entry.account.calls, entry.acquisition),
                 entry.account.estimate_s,
                 entry.price_per_s,
                 entry.currency,
@@ -120,24 +121,31 @@ class SqlAccounts:
         )
 
 
-def _write_calls(calls: tuple[CallAccount, ...]) -> str:
-    """A list a call: request id, caller, circuits, and the labels of its allocation."""
+def _write_calls(calls: tuple[CallAccount, ...], acquisition: str) -> str:
+    """A list a call: request id, caller, circuits, the labels of its allocation, and the job's acquisition.
+
+    One that is unknown is left out, so that a version without it reads the others.
+    """
+    of_job = (acquisition,) if acquisition else ()
     rows = []
     for call in calls:
         allocation = call.origin.allocation
         labels = (allocation.job, allocation.account, allocation.user)
-        rows.append((call.request_id, call.caller, call.circuits, *labels))
+        rows.append((call.request_id, call.caller, call.circuits, *labels, *of_job))
     return json.dumps(rows)
 
 
 def _entry(*row: Any) -> AccountEntry:
     """ValueError on values that no ledger writes."""
     tag, provider, budget, resource, calls, estimate_s, *figures = row
+    acquisition = ""
     try:
-        of_calls = tuple(
-            CallAccount(request_id, caller, int(circuits), Origin(Allocation(job, account, user)))
-            for request_id, caller, circuits, job, account, user in json.loads(calls)
-        )
+        of_calls = []
+        for request_id, caller, circuits, job, account, user, *of_job in json.loads(calls):
+            origin = Origin(Allocation(job, account, user))
+            of_calls.append(CallAccount(request_id, caller, int(circuits), origin))
+            acquisition = str(of_job[0]) if of_job else ""
     except (TypeError, RecursionError) as error:
         raise ValueError("a job's account has a value that no ledger writes") from error
-    return AccountEntry(tag, provider, budget, resource, JobAccount(of_calls, estimate_s), *figures)
+    account = JobAccount(tuple(of_calls), estimate_s)
+    return replace(AccountEntry(tag, provider, budget, resource, account, *figures), acquisition=acquisition)

@@ -175,6 +175,7 @@ def settle_account(rows: AccountRows, tag: str, usage: JobUsage, now_unix_s: flo
         used_s=entry.used_s if usage.used_s is None else usage.used_s,
         began_unix_s=entry.began_unix_s if began_s is None else began_s,
         ended_unix_s=entry.ended_unix_s if ended_s is None else ended_s,
+        acquisition=usage.acquisition or entry.acquisition,
     )
     if settled != entry:
         rows.write(settled)

@@ -25,7 +25,8 @@ def read_usage(provider: Provider, execution: Execution, now_ns: int | None = No
     if not provider.limits.paid:
         return UNKNOWN_USAGE
     used_s = None if isinstance(provider, Budgeted) else execution.qpu_s or None
+    acquisition = execution.acquisition
     if now_ns is None or execution.finished_at_ns <= execution.running_at_ns:
-        return JobUsage(used_s)
+        return JobUsage(used_s, acquisition=acquisition)
     began_ns, ended_ns = now_ns - execution.running_at_ns, now_ns - execution.finished_at_ns
-    return JobUsage(used_s, began_ns / NS_PER_S, ended_ns / NS_PER_S)
+    return JobUsage(used_s, began_ns / NS_PER_S, ended_ns / NS_PER_S, acquisition)
