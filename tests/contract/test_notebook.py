@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -305,3 +306,21 @@ def test_a_target_is_asked_over_mutual_tls(tmp_path: Path) -> None:
         ask.close_services()
         host.run(server.stop(0))
         host.close()
+
+
+def test_a_forked_process_makes_its_service_and_closes_none_of_the_parent(
+    dispatcher: ScriptedDispatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = ask.Service(WallHost(), dispatcher, None)
+    closed: list[str] = []
+    with ExitStack() as ending:
+        ending.callback(closed.append, "parent's")
+        monkeypatch.setattr(ask, "_ending", ending)
+        monkeypatch.setattr(ask, "_make_service", lambda *_: service)
+        assert ask._find_service("", ask.WITHOUT_TLS, None) is not service
+        monkeypatch.setattr(ask, "_owner", ask.Owner(0))  # as after a fork: another process made them
+        assert ask._find_service("", ask.WITHOUT_TLS, None) is service
+        monkeypatch.setattr(ask, "_owner", ask.Owner(0))
+        ask.close_services()
+    assert not closed
+    service.host.close()

@@ -133,8 +133,16 @@ class Service:
             await path.forecast.warm(subproblem)
 
 
+@dataclass(slots=True)
+class Owner:
+    """pid: the process that has made the services."""
+
+    pid: int
+
+
 _Key = tuple[str, ClientTls | Insecure, str]
 _services: dict[_Key, Service] = {}
+_owner = Owner(os.getpid())
 _making = threading.Lock()
 _ending = ExitStack()
 
@@ -142,20 +150,30 @@ _ending = ExitStack()
 def close_services() -> None:
     """Ends every orchestrator and connection that calls have made; a later call makes them again."""
     with _making:
+        _forget_others()
         _services.clear()
         _ending.close()
+
+
+def _forget_others() -> None:
+    """What the process made from which this one was forked: its threads are not here."""
+    if _owner.pid != os.getpid():
+        _owner.pid = os.getpid()
+        _services.clear()
+        _ending.pop_all()
 
 
 def _find_service(target: str, security: ClientTls | Insecure, settings: str | Path | None) -> Service:
     key = (target, security, str(settings or ""))
     with _making:
+        _forget_others()
         if key not in _services:
-            _services[key] = _make_service(target, security, Path(settings) if settings else None)
+            _services[key] = _make_service(target, security, settings)
         return _services[key]
 
 
-def _make_service(target: str, security: ClientTls | Insecure, settings: Path | None) -> Service:
-    tree = load(settings, {})
+def _make_service(target: str, security: ClientTls | Insecure, settings: str | Path | None) -> Service:
+    tree = load(settings or None, {})
     recorder = PrometheusRecorder(Metrics(), "notebook")
     host = WallHost() if target else WallHost(workers_policy(tree))
     ending = ExitStack()
@@ -166,7 +184,7 @@ def _make_service(target: str, security: ClientTls | Insecure, settings: Path | 
         if target:
 
             async def open_client() -> GrpcDispatcher:
-                return GrpcDispatcher(connect(target, security), recorder=recorder)
+                return GrpcDispatcher(connect(str(target), security), recorder=recorder)
 
             client = host.run(open_client())
             ending.callback(lambda: host.run(client.close()))

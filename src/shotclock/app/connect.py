@@ -145,7 +145,7 @@ def connect(
     *,
     security: ClientTls | Insecure = WITHOUT_TLS,
     placement: PlacementName = "rtt",
-    settings: Path | None = None,
+    settings: str | Path | None = None,
 ) -> Connection:
     """Connects primitives to a QPU behind a deadline.
 
@@ -177,10 +177,16 @@ def connect(
         ending.close()
         raise
     # If the program ends without closing, for example on an error, asyncio must not warn of open tasks.
-    atexit.register(ending.close)
-    ending.callback(atexit.unregister, ending.close)
+    pid = os.getpid()
+
+    def close_here() -> None:
+        if os.getpid() == pid:  # a forked process has nothing to close
+            ending.close()
+
+    atexit.register(close_here)
+    ending.callback(atexit.unregister, close_here)
     where = target or f"{provider.name} in this process{', EMULATED' * provider.limits.emulated}"
-    return Connection(caller, metrics, where, ending.close, spent)
+    return Connection(caller, metrics, where, close_here, spent)
 
 
 def _open_remote(
@@ -192,13 +198,13 @@ def _open_remote(
     tracer: Tracer | None,
     ending: ExitStack,
 ) -> CircuitCaller:
-    targets = [each.strip() for each in target.split(",") if each.strip()]
+    targets = [each.strip() for each in str(target).split(",") if each.strip()]
 
     async def open_dispatcher() -> GrpcDispatcher | PlacedDispatcher:
         if len(targets) > 1:
             return await connect_hosts(targets, security, placement, recorder=recorder, tracer=tracer)
         return GrpcDispatcher(
-            open_channels(target, security),
+            open_channels(str(target), security),
             recorder=recorder,
             tracer=tracer,
             allocation=Allocation.of(os.environ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
@@ -69,7 +68,7 @@ class WallHost:
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
         """Runs a coroutine on the loop without waiting for it; it reports its own trouble."""
-        asyncio.run_coroutine_threadsafe(work, self._thread.loop)
+        self._thread.submit(work)
 
     def caller(self, dispatcher: Dispatcher) -> Caller:
         """See `Host.caller`."""

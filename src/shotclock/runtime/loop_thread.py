@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Coroutine
@@ -10,6 +11,7 @@ from concurrent.futures import Future
 from typing import Any, TypeVar
 
 from shotclock.domain.circuit_batch import CircuitBatch
+from shotclock.domain.errors import MachineError
 from shotclock.domain.outcome import CircuitOutcome, Decision, Outcome
 from shotclock.domain.ports import Dispatcher, Pending, PendingBatch
 from shotclock.domain.subproblem import Subproblem
@@ -26,23 +28,44 @@ class SystemClock:
 
 
 class LoopThread:
-    """An asyncio loop on a daemon thread."""
+    """An asyncio loop on a daemon thread, which a process that is forked from this one does not have."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        self._pid = os.getpid()
+        self._is_closed = False
         self._thread = threading.Thread(target=self.loop.run_forever, name="shotclock-loop", daemon=True)
         self._thread.start()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the loop and waits for it, from another thread."""
-        return asyncio.run_coroutine_threadsafe(work, self.loop).result()
+        return self.submit(work).result()
+
+    def submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
+        """Runs a coroutine on the loop. MachineError where the loop is closed, or is of another process."""
+        why = ""
+        if self._is_foreign():
+            why = f"belongs to process {self._pid}, from which this one was forked; make one here"
+        elif self._is_closed:
+            why = "is closed; make another one"
+        if why:
+            work.close()
+            raise MachineError(f"shotclock: the connection or orchestrator {why}")
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
 
     def close(self) -> None:
-        """Cancels the running tasks, stops the loop and joins the thread."""
-        self.run(cancel_all())
+        """Cancels the running tasks, stops the loop and joins the thread; not in a forked process."""
+        if self._is_foreign():
+            return
+        ending = self.submit(cancel_all())
+        self._is_closed = True
+        ending.result()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join()
         self.loop.close()
+
+    def _is_foreign(self) -> bool:
+        return os.getpid() != self._pid
 
 
 async def cancel_all() -> None:
@@ -62,14 +85,11 @@ class ThreadCaller:
 
     def ask(self, subproblem: Subproblem) -> Pending:
         """See `Caller.ask`."""
-        future = asyncio.run_coroutine_threadsafe(self._dispatcher.solve(subproblem), self._thread.loop)
-        return _FuturePending(future)
+        return _FuturePending(self._thread.submit(self._dispatcher.solve(subproblem)))
 
     def record_decision(self, request_id: str, decision: Decision, *, stale: bool = False) -> None:
         """See `Caller.record_decision`."""
-        asyncio.run_coroutine_threadsafe(
-            self._dispatcher.record_decision(request_id, decision, stale=stale), self._thread.loop
-        )
+        self._thread.submit(self._dispatcher.record_decision(request_id, decision, stale=stale))
 
 
 class ThreadCircuitCaller:
@@ -81,7 +101,7 @@ class ThreadCircuitCaller:
 
     def submit(self, batch: CircuitBatch) -> PendingBatch:
         """See `CircuitCaller.submit`."""
-        return asyncio.run_coroutine_threadsafe(collect_batch(self._dispatcher, batch), self._thread.loop)
+        return self._thread.submit(collect_batch(self._dispatcher, batch))
 
 
 async def collect_batch(dispatcher: Dispatcher, batch: CircuitBatch) -> tuple[CircuitOutcome, ...]:

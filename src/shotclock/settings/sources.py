@@ -28,13 +28,17 @@ from shotclock.settings.tree import Settings
 log = logging.getLogger(__name__)
 
 
-def load(file: Path | None, flags: Mapping[str, Any]) -> Settings:
+def load(file: str | Path | None, flags: Mapping[str, Any]) -> Settings:
     """The tree from flags (nested, unset ones left out), environment and file.
 
     Raises SettingsError with file, line, key and the nearest name, in one line.
     """
     merged: dict[str, Any] = {}
-    for source in _sources(file):
+    try:
+        path = None if file is None else Path(file)
+    except TypeError:
+        raise SettingsError(f"settings: must be the path of a file (got {file!r})") from None
+    for source in _sources(path):
         _validate(source)  # by itself: a wrong value is refused although a later source overrides it
         merged = _lay_over(merged, source.values)
     return _validate(Source("flag: ", _lay_over(merged, flags)))
