@@ -14,6 +14,7 @@ from shotclock.domain.overview import (
     Overview,
     ProviderFaultSeen,
     RecentCalls,
+    TenantUsage,
 )
 from shotclock.domain.status import BreakerState, Phase
 
@@ -101,6 +102,19 @@ ILL = replace(
         FlagState.STALE,
         95.0,
         "flags.json: cannot be read: No such file or directory",
+    ),
+    tenants=(
+        TenantUsage(
+            "spiffe://example.org/ns/training/sa/vision-transformer-large",
+            "month",
+            3_599.9,
+            5_200.5,
+            "USD",
+            3_600.0,
+            6_000.0,
+        ),
+        TenantUsage("nlp-train", "ever", 12.0, 19.2, "USD", 10.0),
+        TenantUsage("", "day", 0.4, 0.64, "USD"),
     ),
     certificate=CertificateDates(NOW - 90 * DAY_S, NOW - 600),
     events=tuple(

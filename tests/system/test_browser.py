@@ -207,6 +207,25 @@ def test_an_operator_has_nothing_to_complain_of(
     assert [str(defect) for defect in defects] == []
 
 
+BROKEN_CELLS = """() => [...document.querySelectorAll("#refusals tbody th, #tenants td")].filter(cell => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return new Set([...range.getClientRects()].map(box => box.top)).size > 1;
+}).map(cell => cell.innerText)"""
+
+
+@pytest.mark.parametrize("width", [1200, 390])
+def test_names_of_limits_and_amounts_are_in_one_line(
+    width: int, tab: Tab, status_page: tuple[Served, str]
+) -> None:
+    served, url = status_page
+    refused = {"flag_quantum_kernels": 1_210, "remaining_budget": 2_530}
+    served.overview = replace(ILL, everybody=replace(ILL.everybody, refused=refused))
+    tab.open(url, width)
+    assert "flag_quantum_kernels" in tab.run("() => document.querySelector('#refusals').innerText")
+    assert tab.run(BROKEN_CELLS) == []
+
+
 def test_the_status_page_renews_itself_and_stays_where_it_is(
     tab: Tab, status_page: tuple[Served, str]
 ) -> None:

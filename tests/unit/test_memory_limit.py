@@ -133,6 +133,11 @@ def test_a_due_call_waits_for_an_earlier_one_or_is_not_made(caplog: pytest.LogCa
     assert "due calls wait for earlier ones: 2 calls with 512 candidate vectors fit into" in caplog.text
 
 
+def test_amounts_of_memory_are_read_without_powers_of_ten() -> None:
+    assert "fit into 10,950 MiB of host memory" in str(BlockingPoint(1, 1, RAM, 10_950 << 20, 1))
+    assert "fit into 0.25 MiB of host memory" in str(BlockingPoint(1, 1, RAM, 1 << 18, 1))
+
+
 def test_a_service_refuses_beyond_the_point() -> None:
     point = BlockingPoint(3, 768, RAM, 1_500, 400)
     limit = MemoryLimit(lambda: point)

@@ -205,6 +205,8 @@ def test_the_picture_of_all_machines_is_within_its_frame_and_says_what_it_shows(
         assert y + high <= height
     shown = {"".join(text.itertext()) for text in picture.iter(f"{SVG}text")}
     assert {"mi300x-spx", "bare-cpu", "no accelerator", "EMULATED", "chosen"} <= shown
+    # of a fabric that fills two lines nothing is cut off
+    assert {"16 accelerators in 1 hive, 240 link ends", "enabled"} <= shown
 
 
 def test_a_hostile_name_is_text_in_the_picture(tmp_path: Path) -> None:

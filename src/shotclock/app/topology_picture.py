@@ -6,6 +6,7 @@ off to fit is whole in the element's `<title>`.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from xml.sax.saxutils import escape, quoteattr
@@ -26,8 +27,8 @@ DEVICES_WIDTH, FABRICS_WIDTH, ENDPOINTS_WIDTH = 344, 312, 190
 ROW, LINE = 26, 16
 CHARACTER = 7.3
 """The width of a letter at 12 px in a wide font, so that no text leaves its column."""
-SHORT = 36
-"""Letters beside the kind of a fabric."""
+SHORT, LONG, MOST_LINES = 36, 46, 3
+"""Letters beside the kind of a fabric; in a line below it; such lines."""
 MOST_PROBLEMS = 20
 
 STYLE = """
@@ -182,11 +183,14 @@ def _draw_device(device: Device, partitions: int, y: int) -> Iterator[str]:
 def _draw_fabrics(fabrics: Sequence[Fabric], y: int) -> Iterator[str]:
     """A box for each that is available; the others are named in one line."""
     for fabric in (each for each in fabrics if each.available):
-        height, is_short = _height_of(fabric), len(fabric.because) <= SHORT
+        height, lines = _height_of(fabric), _fold(fabric.because)
         yield _rectangle(FABRICS_X, y, FABRICS_WIDTH, height - 4, "box", 3)
         yield _write(FABRICS_X + 8, y + 15, fabric.kind, 10, "name good")
-        x, lower = (FABRICS_X + 58, y + 15) if is_short else (FABRICS_X + 8, y + 30)
-        yield _write(x, lower, fabric.because, 46, "dim")
+        if not lines:
+            yield _write(FABRICS_X + 58, y + 15, fabric.because, SHORT, "dim")
+        for number, words in enumerate(lines, 1):
+            whole = fabric.because if number == len(lines) == MOST_LINES else words
+            yield _write(FABRICS_X + 8, y + 15 + (LINE - 1) * number, words, LONG, "dim", whole)
         y += height
     missing = [each for each in fabrics if not each.available]
     if missing:
@@ -197,8 +201,14 @@ def _draw_fabrics(fabrics: Sequence[Fabric], y: int) -> Iterator[str]:
 
 
 def _height_of(fabric: Fabric) -> int:
-    """One line where its kind and what is said of it fit, else two."""
-    return ROW if len(fabric.because) <= SHORT else ROW + LINE - 2
+    return ROW + (LINE - 1) * len(_fold(fabric.because))
+
+
+def _fold(words: str) -> list[str]:
+    """The lines below the kind of a fabric; none where it fits beside it."""
+    if len(words) <= SHORT:
+        return []
+    return textwrap.wrap(words, LONG, max_lines=MOST_LINES, placeholder="…")
 
 
 def _draw_root(root: Root, bands: Sequence[_Band]) -> Iterator[str]:

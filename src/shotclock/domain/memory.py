@@ -62,11 +62,16 @@ class BlockingPoint:
     call_bytes: int
 
     def __str__(self) -> str:
-        allowed = f"{self.allowed_bytes / 2**20:,.4g} MiB of {self.memory}"
+        allowed = f"{_round(self.allowed_bytes / 2**20)} MiB of {self.memory}"
         return (
             f"{self.calls:,} calls with {self.candidates:,} candidate vectors fit into {allowed}, "
             f"{self.call_bytes:,} bytes a call"
         )
+
+
+def _round(amount: float) -> str:
+    """Four digits, and never in powers of ten."""
+    return f"{amount:,.0f}" if amount >= 1000 else f"{amount:.4g}"
 
 
 def find_blocking_point(size: CallSize, allowed: Mapping[str, int]) -> BlockingPoint | None:

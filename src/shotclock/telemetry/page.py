@@ -16,7 +16,7 @@ from shotclock.telemetry.problems import find_problems, show_title
 from shotclock.telemetry.recent import INTERVAL_S
 from shotclock.telemetry.sections import Cell, Section, Tile, sections, tiles
 
-WIDE = frozenset({"callers", "refusals", "events"})
+WIDE = frozenset({"callers", "refusals", "tenants", "events"})
 """Sections as wide as the page."""
 
 CHART_WIDTH, CHART_HEIGHT = 300, 56

@@ -61,7 +61,7 @@ class Section:
     rows: as many cells each.
     empty: what is said without rows.
     note: how to read it, "" where that is plain.
-    has_numbers: whether all columns but the first are numbers.
+    has_numbers: whether all columns but the first are numbers, or words as short, none of which is broken.
     """
 
     name: str
@@ -134,9 +134,9 @@ def sections(overview: Overview) -> tuple[Section, ...]:
     return (
         _callers(overview),
         _refusals(overview),
+        *_tenants(overview),
         _provider(overview),
         _jobs(overview),
-        *_tenants(overview),
         _flags(overview.flags),
         _certificate(overview),
         _service(overview),
@@ -238,7 +238,8 @@ def _tenants(overview: Overview) -> tuple[Section, ...]:
         return ()
     currency = overview.tenants[0].currency
     columns = ("caller", "period", "QPU s", "of", currency, "of")
-    return (Section("tenants", "Paid usage, all orchestrators", columns, tuple(rows)),)
+    title = "Paid usage, all orchestrators"
+    return (Section("tenants", title, columns, tuple(rows), has_numbers=True),)
 
 
 def _jobs(overview: Overview) -> Section:
