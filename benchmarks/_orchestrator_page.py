@@ -162,7 +162,8 @@ def _rates(measured: Measured) -> list[str]:
         ),
         "",
         f"Over gRPC, batches reach {wired.batched_ratio:.2f} of the calls a second in process, with which"
-        f" they took turns (asked: 0.9); the service's queue takes two batches.{_over_echo(wired)}",
+        f" they took turns (asked: 0.9); the service's queue takes two batches.{_over_echo(wired)}"
+        " Where the time goes: [decision](decisions/2026-11-30-time-of-a-call.md).",
         "",
         f"In process such a call takes {sustained.cpu_us:.0f} µs of processor time, and resident memory grew "
         f"by {sustained.growth_bytes / MIB:.2f} MiB after a warm-up of a fifth as many.",
