@@ -141,6 +141,8 @@ def test_a_constraint_that_cannot_be_penalised_is_refused_with_the_reason(kind: 
 def test_a_penalty_is_a_positive_number(penalty: Any) -> None:
     with pytest.raises(SubproblemError, match=r"penalty: must be a finite number above 0"):
         read_model(make_cqm(), penalty)
+    with pytest.raises(SubproblemError, match=r"penalty: must be a finite number above 0"):
+        read_model(dimod.BQM({"a": 1.0}, {}, 0.0, "BINARY"), penalty)
 
 
 def make_networkx() -> Any:

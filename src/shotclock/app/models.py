@@ -47,6 +47,8 @@ def read_model(model: object, penalty: float | None = None) -> Model:
 
     penalty: the weight of each constraint's penalty; None is a weight above all that the objective can gain.
     """
+    if penalty is not None and not (isinstance(penalty, Real) and 0.0 < penalty < math.inf):
+        raise SubproblemError("penalty", f"must be a finite number above 0 (got {penalty!r})")
     if isinstance(model, Subproblem):
         return _from_subproblem(model)
     if (dimod := sys.modules.get("dimod")) is not None:
@@ -98,8 +100,6 @@ def _from_cqm(cqm: Any, penalty: float | None) -> Model:
                 "cqm",
                 f"constraint {label!r} is soft; make it hard, or add its penalty to the objective",
             )
-    if penalty is not None and not (isinstance(penalty, Real) and 0.0 < penalty < math.inf):
-        raise SubproblemError("penalty", f"must be a finite number above 0 (got {penalty!r})")
     try:
         if penalty is None:
             penalty = _outweigh(cqm_to_bqm(cqm, lagrange_multiplier=0.0)[0])

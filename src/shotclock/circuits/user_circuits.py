@@ -266,7 +266,7 @@ def _check_measurement(circuit: QuantumCircuit, active: list[CircuitInstruction]
             measured.add(item.qubits[0])
             measured_clbits.add(item.clbits[0])
     if not measured:
-        raise CircuitError("measure", "nothing is measured")
+        raise CircuitError("measure", "nothing is measured; add measurements, such as circuit.measure_all()")
 
 
 def _simplify(circuit: QuantumCircuit) -> QuantumCircuit:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
 
+MOST_SHOTS = 2**31 - 1
+"""Of a user circuit; no QPU takes nearly as many."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class QaoaParameters:
     """Every angle of a QAOA circuit of p layers, radians.
@@ -124,6 +128,8 @@ class CircuitSpec:
 
     def __post_init__(self) -> None:
         _check_count("shots", self.shots, 1)
+        if self.shots > MOST_SHOTS:
+            raise CircuitError("shots", f"must be at most {MOST_SHOTS:,} (got {self.shots:,})")
         _check_count("budget_ns", self.budget_ns, 0)
         values = _pairs(self.values)
         source = self.source

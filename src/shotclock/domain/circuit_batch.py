@@ -9,6 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from shotclock.domain.accounting import HERE, Origin
+from shotclock.domain.circuit import MOST_SHOTS
 from shotclock.domain.errors import CircuitError
 from shotclock.domain.outcome import CircuitOutcome
 from shotclock.domain.subproblem import Float64s, Priority
@@ -18,9 +19,6 @@ MOST_CIRCUITS = 256
 MOST_POINTS = 16_384
 MOST_BYTES = 3 * 1024 * 1024
 """The most of one batch: circuits, points of all circuits together, bytes of sources, names and values."""
-
-MOST_SHOTS = 2**31 - 1
-"""Of a circuit: more do not travel, and no QPU takes nearly as many."""
 
 Deliver: TypeAlias = Callable[[int, CircuitOutcome], None]
 """Takes the outcome of the point of this index; points count through the batch, circuit by circuit."""

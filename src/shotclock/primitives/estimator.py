@@ -12,7 +12,7 @@ import numpy as np
 from qiskit.primitives import BaseEstimatorV2, DataBin, PrimitiveResult, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub, EstimatorPubLike
 
-from shotclock.domain.circuit_batch import MOST_SHOTS
+from shotclock.domain.circuit import MOST_SHOTS
 from shotclock.domain.errors import CircuitError, SettingsError
 from shotclock.domain.outcome import CircuitOutcome, Executed
 from shotclock.domain.ports import CircuitCaller

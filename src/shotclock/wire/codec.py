@@ -31,8 +31,6 @@ from shotclock.wire.v1 import shotclock_pb2 as pb
 
 K = TypeVar("K")
 
-MAX_SHOTS = 2**32 - 1
-
 PRIORITIES: Mapping[Priority, Any] = {
     Priority.LOW: pb.PRIORITY_LOW,
     Priority.NORMAL: pb.PRIORITY_NORMAL,
@@ -128,9 +126,7 @@ def source_bytes(source: str | bytes) -> bytes:
 
 
 def encode_circuit(spec: CircuitSpec, budget_ns: int) -> pb.CircuitSpec:
-    """budget_ns: what is left when the message is sent. CircuitError where the wire has no room for it."""
-    if spec.shots > MAX_SHOTS:
-        raise CircuitError("shots", f"must be at most {MAX_SHOTS} (got {spec.shots})")
+    """budget_ns: what is left when the message is sent."""
     message = pb.CircuitSpec(
         request_id=spec.request_id,
         values=[pb.ParameterValue(name=name, value=value) for name, value in spec.values],
