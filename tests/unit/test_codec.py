@@ -44,6 +44,7 @@ from shotclock.wire.payload import (
     MalformedMessageError,
     PayloadCorruptedError,
     checksum,
+    decode_samples,
     encode_samples,
     parse,
 )
@@ -322,6 +323,15 @@ def test_counts_of_any_size_are_what_protobuf_itself_would_write(counts: list[in
     encode_samples(samples, message)
     plain = pb.Samples(n=1, pool=bytes(len(counts)), counts=counts, crc32c=message.crc32c)
     assert message.SerializeToString() == plain.SerializeToString()
+
+
+@pytest.mark.parametrize("count", [0, 2**63, 2**64 - 1])
+def test_a_count_is_at_least_1_and_has_63_bits(count: int) -> None:
+    with pytest.raises(MalformedMessageError, match=r"^samples: a count is below 1 or beyond 63 bits$"):
+        decode_samples(pb.Samples(n=1, pool=bytes(2), counts=[1, count]))
+    largest = decode_samples(pb.Samples(n=1, pool=bytes(2), counts=[1, 2**63 - 1]))
+    assert largest.counts.tolist() == [1, 2**63 - 1]
+    assert largest.counts.dtype == np.int64
 
 
 @pytest.mark.parametrize("change", ["pool", "counts"])

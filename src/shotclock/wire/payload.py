@@ -133,13 +133,15 @@ def _varint(number: int) -> bytes:
 
 def decode_samples(message: pb.Samples) -> Samples:
     """PayloadCorruptedError on a wrong checksum, MalformedMessageError on lengths that don't fit."""
-    n, data, counts = message.n, message.pool, np.array(message.counts, dtype=np.uint64)
+    n, data = message.n, message.pool
+    # as signed numbers, those beyond 63 bits are negative
+    counts = np.array(message.counts, dtype=np.uint64).view(np.int64)
     if n < 1 or len(data) != n * len(counts):
         raise MalformedMessageError(f"samples: {len(data)} bytes for {len(counts)} bit strings of {n}")
-    if len(counts) and not 1 <= counts.min() <= counts.max() < 2**63:
+    if len(counts) and counts.min() < 1:
         raise MalformedMessageError("samples: a count is below 1 or beyond 63 bits")
     if message.HasField("crc32c"):
-        present = checksum(data, counts.astype("<u8", copy=False).tobytes())
+        present = checksum(data, counts.astype("<i8", copy=False).tobytes())
         if present != message.crc32c:
             raise PayloadCorruptedError("samples")
-    return Samples(unpack_bits(data, "samples").reshape(-1, n), counts.astype(np.int64))
+    return Samples(unpack_bits(data, "samples").reshape(-1, n), counts)
