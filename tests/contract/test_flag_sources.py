@@ -132,6 +132,18 @@ def test_a_server_that_is_suspended_is_not_waited_for(
         assert flags.report().state is FlagState.OK
 
 
+def test_a_row_that_nobody_could_have_set_leaves_the_flags(postgres: Cluster) -> None:
+    url = postgres.create(f"flags_{next(NAMES)}")
+    with closing(LedgerFlags(url)) as source, postgres.connect(url.rpartition("/")[2]) as other:
+        flags = follow(source)
+        flags.set_flag("shots", "64")
+        for document, because in (("{", "JSON"), ("x" * 300_000, "at most"), ("", "JSON")):
+            other.execute("UPDATE shotclock.flags SET document = %s", (document,))
+            flags.reload()
+            assert because in flags.report().reason
+            assert flags.decide(CALL).most_shots == 64
+
+
 def test_the_settings_name_the_source(postgres: Cluster, tmp_path: Path) -> None:
     url = postgres.create(f"flags_{next(NAMES)}")
     in_ledger = Settings(serve=ServeSettings(flags="ledger", ledger=url))

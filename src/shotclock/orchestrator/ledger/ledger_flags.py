@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 import psycopg
 from psycopg import errors
 
+from shotclock.domain.documents import MOST_SETTINGS_BYTES
 from shotclock.domain.errors import MachineError, SettingsError
 from shotclock.orchestrator.ledger import database
 from shotclock.orchestrator.ledger.database import Connection
@@ -46,7 +47,7 @@ class LedgerFlags:
         """See `FlagSource.read`."""
         try:
             with self._connect() as connection:
-                return _read(connection, "")
+                return self._read(connection, "")
         except psycopg.Error as error:
             raise SettingsError(f"{self.name}: cannot be read: {database.reason(error)}") from error
 
@@ -54,10 +55,18 @@ class LedgerFlags:
         """See `FlagSource.replace`."""
         try:
             with self._connect() as connection, database.transact(connection):
-                text = edit(_read(connection, " FOR UPDATE"))
+                text = edit(self._read(connection, " FOR UPDATE"))
                 connection.execute("UPDATE shotclock.flags SET document = %s", (text,))
         except psycopg.Error as error:
             raise MachineError(f"{self.name}: cannot be written: {database.reason(error)}") from error
+
+    def _read(self, connection: Connection, lock: str) -> bytes:
+        query = f"SELECT left(document, {MOST_SETTINGS_BYTES + 1}) FROM shotclock.flags{lock}"  # noqa: S608 - ours
+        row = connection.execute(query).fetchone()
+        content = str(row[0]).encode() if row is not None else b""
+        if len(content) > MOST_SETTINGS_BYTES:
+            raise SettingsError(f"{self.name}: must be at most {MOST_SETTINGS_BYTES:,} bytes")
+        return content
 
     @contextlib.contextmanager
     def _connect(self) -> Iterator[Connection]:
@@ -95,11 +104,6 @@ class LedgerFlags:
             if self._connection is not None:
                 self._connection.close()
                 self._connection = None
-
-
-def _read(connection: Connection, lock: str) -> bytes:
-    row = connection.execute(f"SELECT document FROM shotclock.flags{lock}").fetchone()  # noqa: S608 - ours
-    return str(row[0]).encode() if row is not None else b""
 
 
 def _create(connection: Connection) -> None:
