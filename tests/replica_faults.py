@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import math
 import random
 import signal
@@ -16,13 +17,18 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import psycopg
 
-from killing import BUDGET_S, BUSY, HANG_S, PARKED_S, Calls, N, call_repeatedly, is_open
+from killing import BUDGET_S, BUSY, GRACE_S, HANG_S, PARKED_S, PAUSE_S, Calls, N, call_repeatedly, is_open
 from paid_provider import LANES, PORT, ProviderAccount
 from postgres_cluster import Cluster
 from served import ServiceProcess, free_port
 from shotclock.app.placed import connect_hosts
+from shotclock.domain.budget import NS_PER_S
+from shotclock.domain.circuit_batch import CircuitBatch, CircuitPoints
+from shotclock.domain.outcome import CircuitOutcome
+from shotclock.domain.ports import Dispatcher
 from shotclock.orchestrator.ledger.places import find_place
 from shotclock.wire.tls import Insecure
 
@@ -32,6 +38,8 @@ LEASE_S = 2.0
 POLL_S = 0.05
 PAIRS = 2
 """Clients that ask in batches of two."""
+POINTS = (CircuitPoints("x", 64, ("a",), np.zeros((2, 1))), CircuitPoints("y", 32, (), np.zeros((1, 0))))
+"""Of circuits: two jobs, as their shots differ."""
 STARTS = 3
 """Of one replica, as systemd starts it again after exit code 3."""
 
@@ -135,6 +143,7 @@ class Story:
     """What happened.
 
     calls: how they ended.
+    circuits: how the points of batches of circuits ended.
     repeated: calls that were sent to another replica when theirs was lost.
     adoption_s: from each kill that left jobs open until another replica owned them all, seconds.
     codes: exit codes and stderr of the last processes.
@@ -142,6 +151,7 @@ class Story:
     """
 
     calls: Calls = field(default_factory=Calls)
+    circuits: Counter[str] = field(default_factory=Counter)
     repeated: int = 0
     adoption_s: list[float] = field(default_factory=list)
     codes: list[tuple[int, str]] = field(default_factory=list)
@@ -181,6 +191,19 @@ drain_s = 5
     return Replica(config, f"127.0.0.1:{port}", environment)
 
 
+async def run_circuits(dispatcher: Dispatcher, over: asyncio.Event, endings: Counter[str]) -> None:
+    """One client with one batch of circuits after the other, until it is over."""
+    numbers = itertools.count()
+    while not over.is_set():
+        batch = CircuitBatch(POINTS, f"circuits-{next(numbers)}", round(BUDGET_S * NS_PER_S))
+        outcomes: dict[int, CircuitOutcome] = {}
+        async with asyncio.timeout(BUDGET_S + GRACE_S):
+            await dispatcher.execute_batch(batch, outcomes.__setitem__)
+        assert sorted(outcomes) == [0, 1, 2]
+        endings.update(type(outcome).__name__ for outcome in outcomes.values())
+        await asyncio.sleep(PAUSE_S)
+
+
 async def run_replicas(
     folder: Path, cluster: Cluster, account: ProviderAccount, faults: Faults, *, seed: int
 ) -> Story:
@@ -196,6 +219,7 @@ async def run_replicas(
             await asyncio.gather(*(replica.replace() for replica in replicas))
             placed = await connect_hosts([replica.target for replica in replicas], Insecure(), "round-robin")
             load = asyncio.create_task(call_repeatedly(placed, over, seed, story.calls, pairs=PAIRS))
+            circuits = asyncio.create_task(run_circuits(placed, over, story.circuits))
             async with asyncio.TaskGroup() as aftermath:
                 until_s = asyncio.get_running_loop().time() + faults.limit_s
                 for fault in _order(faults, rng):
@@ -207,7 +231,7 @@ async def run_replicas(
                     await _cause(fault, replicas, links, cluster, story, rng, aftermath)
             await _wait_busy(account)
             over.set()
-            await load
+            await asyncio.gather(load, circuits)
             story.repeated = placed.repeated
             await placed.close()
             await _wait_settled(cluster)

@@ -32,6 +32,8 @@ def test_replicas_lose_no_paid_job_pay_for_none_twice_and_share_the_lanes(
     assert verdict.count_adopted() > 0
     assert at_once == LANES_SHARED
     assert set(story.calls.endings) <= {"Done", "Degraded", "Late", "Failed"}
+    assert story.circuits["Executed"] > 30
+    assert set(story.circuits) <= {"Executed", "Late", "Failed", "Shed"}
     assert story.adoption_s
     assert story.repeated > 0
     for code, messages in story.codes:
