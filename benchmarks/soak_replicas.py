@@ -63,6 +63,7 @@ def soak(kills: int, seed: int, limit_s: float) -> Figures:
             most_at_once = account.most_at_once()
     if any(code or "trouble" in messages for code, messages in story.codes):
         raise SystemExit(f"an orchestrator ended with {story.codes}")
+    print(verdict.explain_contradictions(), file=sys.stderr)
     adoptions = sorted(story.adoption_s)
     quantiles = {"p50": 0.5, "p99": 0.99}
     return {

@@ -130,6 +130,18 @@ class Verdict:
             or (record.state is LedgerState.FAILED and not record.job_id and record.tag in paid)
         ]
 
+    def explain_contradictions(self) -> str:
+        """Each record with its history and the vendor's job, a line each."""
+        paid = dict(self.paid)
+        return "\n".join(
+            f"{record.tag}: paid as {paid.get(record.tag)}, recorded {record.job_id!r}: "
+            + "; ".join(
+                f"{move.at_unix_s:.3f} {move.after} {move.job_id} {move.note}".rstrip()
+                for move in self.histories[record.tag]
+            )
+            for record in self.find_contradictions()
+        )
+
     def find_disordered(self) -> list[str]:
         """Records whose history does not go from the intent step by step to where they are."""
         return [

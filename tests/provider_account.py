@@ -63,11 +63,8 @@ class Vendor:
             case {"verb": "collect", "job_id": job_id}:
                 return await self._collect(self._jobs[job_id])
             case {"verb": "find", "tag": tag}:
-                return {
-                    "jobs": [
-                        job_id for job_id, job in self._jobs.items() if job.tag == tag and not job.cancelled
-                    ]
-                }
+                # cancelled ones too, as in IBM's list: `limits.lists_jobs` says that it shows every job
+                return {"jobs": [job_id for job_id, job in self._jobs.items() if job.tag == tag]}
             case {"verb": "cancel", "job_id": job_id}:
                 job = self._jobs[job_id]
                 job.cancelled = job.cancelled or not job.ended.is_set()
