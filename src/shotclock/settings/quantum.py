@@ -45,7 +45,8 @@ class QuantumSettings(Branch):
     execution_mode: how jobs are run at the vendor: alone ("job"), or in a batch or a session.
     session_max_s: the longest a session or batch may last, seconds; None is the vendor's default.
     session_idle_s: how long a session may stay idle before it is closed, seconds.
-    max_money_per_run: the most a run may spend, in `cost.currency`; with 0 a paid provider is refused.
+    max_money_per_run: the most that each arm of a run, or a service, may spend, in `cost.currency`; with 0 a
+        paid provider is refused.
     """
 
     provider: str = "emulated"
