@@ -227,6 +227,9 @@ def test_an_intent_whose_commit_was_not_confirmed_is_closed_as_not_submitted(
         def commit_and_fail(connection: database.Connection, *words: object) -> int:
             monkeypatch.undo()
             wait_ns = write_intent(connection, *words)  # type: ignore[arg-type]
+            connection.execute(
+                "SELECT pg_sleep(0.5)"
+            )  # the commit comes when the server has been asked again
             connection.execute("COMMIT")
             connection.close()
             return wait_ns

@@ -45,6 +45,7 @@ class Account:
     session: list[Any] = field(default_factory=lambda: [None])
     tells: bool = True
     name: str = "account"
+    acquisition: str = ""
     submits: int = 0
     opened: int = 0
     gone: set[str] = field(default_factory=set)

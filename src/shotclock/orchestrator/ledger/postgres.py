@@ -64,7 +64,7 @@ class PostgresLedger:
         self._refusal = ""
         self._is_repeating = False
         self._held_epoch = NO_EPOCH
-        self._doubtful: set[str] = set()
+        self._doubtful: dict[str, JobRecord] = {}
         self._adopted: set[str] = set()
         self._pid = os.getpid()
         with database.translate_errors(url):
@@ -96,7 +96,7 @@ class PostgresLedger:
         if self._queue.qsize() >= QUEUE_LIMIT:
             raise LedgerBusyError(f"the ledger is {QUEUE_LIMIT} writes behind: no intent is accepted now")
         wait_ns: list[int] = []
-        await self._ask(partial(self._begin, record, epoch, wait_ns), intent=record.tag)
+        await self._ask(partial(self._begin, record, epoch, wait_ns), intent=record)
         await asyncio.sleep(wait_ns[-1] / NS_PER_S)
         # Nothing else is between this line and the submit. Whoever adopted the job closes its record.
         if self._lease.epoch != epoch:
@@ -153,7 +153,9 @@ class PostgresLedger:
         self._lease.close(CLOSE_S)
         self._abort_write()
 
-    async def _ask(self, work: Callable[[Connection], Records], *, intent: str = "") -> Records:
+    async def _ask(
+        self, work: Callable[[Connection], Records], *, intent: JobRecord | None = None
+    ) -> Records:
         if os.getpid() != self._pid:
             raise LedgerError("the ledger was opened before this process was forked: open it again")
         future: asyncio.Future[Records] = asyncio.get_running_loop().create_future()
@@ -252,10 +254,15 @@ class PostgresLedger:
         return self._connection
 
     def _close_doubtful(self, connection: Connection) -> None:
-        """An intent that was refused because its commit got no answer may be recorded all the same."""
-        for tag in tuple(self._doubtful):
+        """An intent that was refused because its commit got no answer may be recorded all the same.
+
+        Its transaction holds the provider's row until the server has ended it.
+        """
+        for tag, record in tuple(self._doubtful.items()):
             epoch = self._lease.epoch
             with contextlib.suppress(LedgerError), database.transact(connection):
+                limits = self._limits.get(record.provider, UNLIMITED)
+                shared.lock_provider(connection, record.provider, limits)
                 shared.write_move(
                     connection,
                     tag,
@@ -265,7 +272,7 @@ class PostgresLedger:
                     epoch=epoch,
                     now_unix_s=self._now_unix_s(),
                 )
-            self._doubtful.discard(tag)
+            del self._doubtful[tag]
 
     def _drop(self, group: list[Request[Connection]], why: str) -> None:
         """Refuses the intents, and everything once no lease is in force; then waits a little."""
@@ -273,7 +280,7 @@ class PostgresLedger:
             self._connection.close()
         is_over = self._lease.epoch == NO_EPOCH or bool(self._refusal)
         refused = [request for request in group if request.intent or is_over]
-        self._doubtful.update(request.intent for request in refused if request.intent)
+        self._doubtful.update((request.intent.tag, request.intent) for request in refused if request.intent)
         error = LedgerBusyError(f"the ledger's database does not answer: {why}")
         answer(refused, [error if request.intent else AdoptedError(str(error)) for request in refused])
         group[:] = [request for request in group if request not in refused]

@@ -24,12 +24,12 @@ _Answered = tuple[asyncio.Future[Records], Records | LedgerError]
 class Request(Generic[Connection]):
     """Work inside a transaction, and the future that waits for it. It raises LedgerError before it writes.
 
-    intent: the tag of the job that is submitted after it; "" for everything else.
+    intent: of the job that is submitted after it; None for everything else.
     """
 
     work: Callable[[Connection], Records]
     future: asyncio.Future[Records]
-    intent: str = ""
+    intent: JobRecord | None = None
 
     def run(self, connection: Connection) -> Records | LedgerError:
         """The work's records, or the error that its caller gets."""

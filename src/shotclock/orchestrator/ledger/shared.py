@@ -84,7 +84,7 @@ def write_intent(
     paid for, LedgerError on what is not a new intent.
     """
     begins = begin(record, now_unix_s)
-    _lock_provider(connection, record.provider, limits)
+    lock_provider(connection, record.provider, limits)
     # A new statement, which sees what was committed while this one waited for the provider's row.
     ((is_taken, running),) = connection.execute(
         f"SELECT EXISTS (SELECT FROM shotclock.jobs WHERE tag = %s), ({_RUNNING})",  # noqa: S608
@@ -216,7 +216,7 @@ def read_owned(connection: Connection, provider: str, epoch: int) -> tuple[JobRe
     return tuple(job for job in read_jobs(connection, *open_states) if job.tag in tags) if tags else ()
 
 
-def _lock_provider(connection: Connection, provider: str, limits: SharedLimits) -> None:
+def lock_provider(connection: Connection, provider: str, limits: SharedLimits) -> None:
     """Intents for a provider are decided one after the other."""
     query = "SELECT FROM shotclock.providers WHERE name = %s FOR UPDATE"
     if connection.execute(query, (provider,)).fetchone() is None:
