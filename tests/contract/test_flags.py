@@ -34,7 +34,8 @@ from shotclock.rollout.document_flags import DocumentFlags
 from shotclock.rollout.document_rollout import DocumentRollout
 from shotclock.rollout.file_source import FileSource
 from shotclock.rollout.fixed import FixedFlags
-from shotclock.rollout.flag_edit import describe_flags, edit_file, read_file
+from shotclock.rollout.flag_document import read_document
+from shotclock.rollout.flag_edit import describe_flags, edit_source
 from shotclock.runtime.loop_thread import SystemClock
 from shotclock.settings import QuantumSettings, ServeSettings, Settings
 from shotclock.telemetry.metrics import Metrics, PrometheusRecorder
@@ -360,8 +361,8 @@ def test_edits_of_several_hands_lose_no_flag(tmp_path: Path) -> None:
     }
     with ThreadPoolExecutor() as threads:
         for flag, setting in settings.items():
-            threads.submit(edit_file, path, flag, setting, may_be_new=True)
-    assert describe_flags(read_file(path)).items() >= settings.items()
+            threads.submit(edit_source, FileSource(path, may_be_new=True), flag, setting)
+    assert describe_flags(read_document(path.read_bytes(), str(path))).items() >= settings.items()
 
 
 def test_a_rule_that_breaks_for_a_call_uses_the_last_good_value(tmp_path: Path) -> None:

@@ -107,10 +107,7 @@ class Flags(Protocol):
 
 
 class FlagSource(Protocol):
-    """Where a document of flags in flagd's format is kept: a file, or a row that several services read.
-
-    Its methods may be called from any thread.
-    """
+    """Where a document of flags in flagd's format is kept: a file or a row. For any thread."""
 
     name: str
     """For error texts."""
@@ -125,8 +122,7 @@ class FlagSource(Protocol):
     def replace(self, edit: Callable[[bytes], str]) -> None:
         """Puts what `edit` makes of the document in its place, while no other editor may.
 
-        Raises what `edit` raises, SettingsError, or MachineError if it cannot be written; it is as it was
-        then.
+        Raises what `edit` raises, SettingsError, or MachineError; the document is as it was then.
         """
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from shotclock.domain.errors import SettingsError
@@ -21,7 +20,6 @@ from shotclock.domain.flags import (
     FlagChange,
 )
 from shotclock.domain.ports import FlagSource
-from shotclock.rollout.file_source import FileSource
 from shotclock.rollout.flag_document import FlagDocument, read_document
 
 ON, OFF, ANY, BY_RULE = "on", "off", "any", "by its targeting rule"
@@ -53,19 +51,9 @@ def set_flag(document: FlagDocument, flag: str, setting: str) -> str:
     return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
 
-def read_file(path: Path, *, may_be_new: bool = False) -> FlagDocument:
-    """The file's checked document; may_be_new: without a file one without flags. Raises SettingsError."""
-    return read_document(FileSource(path, may_be_new=may_be_new).read(), str(path))
-
-
 def ignore_text(text: str) -> None:
     """Where reading the document is check enough."""
     del text
-
-
-def edit_file(path: Path, flag: str, setting: str, *, may_be_new: bool = False) -> FlagChange:
-    """Sets one flag in the file, which is replaced whole. Raises as `edit_source`."""
-    return edit_source(FileSource(path, may_be_new=may_be_new), flag, setting)
 
 
 def edit_source(

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import socket
 from collections.abc import Iterator
 from typing import Any, TypeAlias
 
@@ -148,6 +150,17 @@ def connect(url: str, application: str = "shotclock") -> Connection:
         connection.close()
         raise
     return connection
+
+
+def duplicate_socket(connection: Connection) -> socket.socket:
+    """A second name of its socket, which another thread may shut down."""
+    return socket.socket(fileno=os.dup(connection.fileno()))
+
+
+def shut_down(connected: socket.socket) -> None:
+    """Ends a wait for a server that will not answer, on whatever thread it is."""
+    with contextlib.suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 @contextlib.contextmanager

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 from collections.abc import Callable, Iterator
 
@@ -74,8 +72,8 @@ class LedgerFlags:
         with self._lock:
             connection = self._connection or self._open()
             self._connection = connection
-            duplicate = _duplicate(connection)
-            ends = threading.Timer(LIMIT_S, _shut_down, [duplicate])
+            duplicate = database.duplicate_socket(connection)
+            ends = threading.Timer(LIMIT_S, database.shut_down, [duplicate])
             ends.daemon = True
             ends.start()
             try:
@@ -115,13 +113,3 @@ def _create(connection: Connection) -> None:
     connection.execute(
         """INSERT INTO shotclock.flags (document) VALUES ('{"flags": {}}') ON CONFLICT DO NOTHING"""
     )
-
-
-def _duplicate(connection: Connection) -> socket.socket:
-    """A second name of its socket, which another thread may shut down."""
-    return socket.socket(fileno=os.dup(connection.fileno()))
-
-
-def _shut_down(connected: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        connected.shutdown(socket.SHUT_RDWR)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -69,7 +68,7 @@ class PostgresLedger:
         self._pid = os.getpid()
         with database.translate_errors(url):
             self._connection: Connection | None = database.open_to_write(url)
-        self._socket = _duplicate(self._connection)
+        self._socket = database.duplicate_socket(self._connection)
         self._lease = Lease(url, term_s, self._abort_write, clock_s)
         self._thread = threading.Thread(target=self._run_writer, name="shotclock-ledger", daemon=True)
         self._thread.start()
@@ -250,7 +249,7 @@ class PostgresLedger:
     def _connect(self) -> Connection:
         if self._connection is None or self._connection.closed:
             self._connection = database.connect(self._url)
-            self._socket = _duplicate(self._connection)
+            self._socket = database.duplicate_socket(self._connection)
         return self._connection
 
     def _close_doubtful(self, connection: Connection) -> None:
@@ -299,13 +298,7 @@ class PostgresLedger:
 
     def _abort_write(self) -> None:
         """Ends a write that waits for a server that will not answer. Called from the lease's thread."""
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
-
-
-def _duplicate(connection: Connection) -> socket.socket:
-    """A second name of its socket, which another thread may shut down."""
-    return socket.socket(fileno=os.dup(connection.fileno()))
+        database.shut_down(self._socket)
 
 
 def _count(provider: str, limits: SharedLimits, counts: list[int], connection: Connection) -> Records:
