@@ -147,9 +147,16 @@ class RemoteProvider(Generic[J, L]):
         accepted = self._clock.now_ns()
         expected_s = max(0.0, self.predict_s(job) - (accepted - began) / NS_PER_S)
         account = self.workload.account(lease)
-        submitted = SubmittedJob(handle, job.tag, began, accepted, expected_s, estimate_s, account)
-        submitted.acquisition = lease.id or self._client.acquisition
-        self._open_jobs[handle.id] = submitted
+        self._open_jobs[handle.id] = SubmittedJob(
+            handle,
+            job.tag,
+            began,
+            accepted,
+            expected_s,
+            estimate_s,
+            account,
+            acquisition=lease.id or self._client.acquisition,
+        )
         return Accepted(handle.id, shots=job.shots)
 
     async def _compose(self, job: Job) -> list[QuantumCircuit]:
